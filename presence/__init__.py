@@ -1,0 +1,3 @@
+"""A SIP presence server."""
+
+__version__ = "0.1.0"

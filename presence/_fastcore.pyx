@@ -1,0 +1,11 @@
+"""The compiled core: bytes <-> message, and the watcher table with its NOTIFYs. Bodies in `_fast/`."""
+
+include "_fast/scan.pxi"
+include "_fast/message.pxi"
+include "_fast/framing.pxi"
+include "_fast/serialise.pxi"
+include "_fast/timers.pxi"
+include "_fast/transactions.pxi"
+include "_fast/watchers.pxi"
+include "_fast/fanout.pxi"
+include "_fast/datagrams.pxi"

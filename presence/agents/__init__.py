@@ -1,0 +1,1 @@
+"""Publishing and watching user agents without I/O."""

@@ -1,0 +1,1 @@
+"""Presence documents as values (RFC 3863)."""

@@ -1,0 +1,1 @@
+"""The event state compositor (RFC 3903)."""

@@ -1,0 +1,1 @@
+"""A minimal registrar (RFC 3261 section 10)."""

@@ -1,0 +1,1 @@
+"""The SIP protocol without I/O (RFC 3261)."""

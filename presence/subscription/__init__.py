@@ -1,0 +1,1 @@
+"""The notifier (RFC 6665)."""

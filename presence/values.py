@@ -1,0 +1,66 @@
+"""Values that several rooms speak of."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Aor(NamedTuple):
+    """An address of record, canonical: user part unescaped, host in lower case, no port or parameters."""
+
+    username: str
+    domain: str
+
+    @property
+    def uri(self) -> str:
+        """The SIP URI, as the database and documents spell it."""
+        return f"sip:{self.username}@{self.domain}" if self.username else f"sip:{self.domain}"
+
+
+class SubscriptionStatus(IntEnum):
+    """States of a subscription, with the numbers of the column `status` (RFC 3857 section 4.7.1)."""
+
+    ACTIVE = 1
+    PENDING = 2
+    TERMINATED = 3
+    WAITING = 4
+
+
+@dataclass(slots=True)
+class Publication:
+    """The event state one user agent published under one entity-tag (RFC 3903 section 4)."""
+
+    etag: str
+    expires_at: float
+    received_at: float
+    order: int
+    content_type: str
+    body: bytes
+    document: object
+    """What the event package made of the body, once (`EventPackage.read`)."""
+
+
+class WatcherEvent(IntEnum):
+    """Why a watcher's subscription changed state (RFC 3858 section 4.2.3)."""
+
+    SUBSCRIBE = 0
+    APPROVED = 1
+    DEACTIVATED = 2
+    PROBATION = 3
+    REJECTED = 4
+    TIMEOUT = 5
+    GIVEUP = 6
+    NORESOURCE = 7
+
+
+class WatcherRecord(NamedTuple):
+    """One watcher of one resource, as watcher information shows it (RFC 3858 section 4.2)."""
+
+    id: str
+    """Unique and stable for the life of the subscription."""
+    uri: str
+    display_name: str
+    status: SubscriptionStatus
+    event: WatcherEvent
+    subscribed_at: float
+    expires_at: float
