@@ -1,6 +1,6 @@
 """Every struct, class and C signature of the compiled core on one page."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # ---- scan, message (RFC 3261 section 7) ----
 
@@ -62,5 +62,289 @@ cdef class Message:
     cdef public object origin       # the listener or connection it came in on
     cdef uint8_t source_ip[16]      # IPv4 as v4-mapped IPv6
     cdef uint16_t source_port
+    cdef public uint32_t transaction    # index of its server transaction, 0 without one
+    cdef public double received_at
 
 cdef Message new_message(const SipMsg* m)   # copies the bytes
+
+# ---- the system ----
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    cdef struct sockaddr:
+        pass
+    cdef struct sockaddr_storage:
+        unsigned short ss_family
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+    cdef struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        int msg_flags
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
+    int AF_INET, AF_INET6, MSG_DONTWAIT
+
+cdef extern from "<netinet/in.h>" nogil:
+    cdef struct in_addr:
+        uint32_t s_addr
+    cdef struct in6_addr:
+        uint8_t s6_addr[16]
+    cdef struct sockaddr_in:
+        unsigned short sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        unsigned short sin6_family
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    uint16_t htons(uint16_t value)
+    uint16_t ntohs(uint16_t value)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    int inet_pton(int family, const char* text, void* out)
+    const char* inet_ntop(int family, const void* address, char* out, socklen_t size)
+
+cdef extern from "<poll.h>" nogil:
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* fds, unsigned long count, int timeout_ms)
+    int POLLOUT
+
+cdef extern from "<errno.h>" nogil:
+    int errno, EINTR, EAGAIN, ENOBUFS, EMSGSIZE
+
+# ---- timers ----
+
+cdef struct U32Vector:
+    uint32_t* items
+    uint32_t count
+    uint32_t capacity
+
+cdef class Wheel:
+    cdef U32Vector* buckets
+    cdef U32Vector spare        # the bucket taken out last
+    cdef uint32_t size          # a power of two
+    cdef double tick_s
+    cdef uint64_t current       # the last tick that was handed out
+    cdef int64_t armed
+    cdef int arm(self, uint32_t item, double at) noexcept nogil
+    cdef U32Vector* next_bucket(self, double now) noexcept nogil
+
+# ---- transactions (RFC 3261 section 17.2) ----
+
+cdef struct Transaction:
+    uint64_t key_low, key_high  # keyed 128-bit hash of what RFC 3261 section 17.2.3 matches by
+    char* response
+    uint32_t size
+    uint32_t next               # in its hash bucket, or in the free list
+    uint8_t state
+
+cdef class ServerTransactions:
+    cdef uint64_t seed_low, seed_high
+    cdef double lifetime_s
+    cdef Wheel wheel
+    cdef uint32_t* buckets
+    cdef uint32_t bucket_count
+    cdef Transaction* entries
+    cdef uint32_t capacity, used, live, free_head
+    cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
+    cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found) noexcept nogil
+    cdef uint32_t allocate(self) noexcept nogil
+    cdef int rehash(self) noexcept nogil
+    cdef void remove(self, uint32_t index) noexcept nogil
+
+# ---- watchers: the table ----
+
+cdef enum:
+    TAG_SIZE = 18               # shard 2, slot 8, check 8 hex digits
+    BRANCH_SIZE = 27            # z9hG4bKpr, shard 2, slot 8, key 8
+    MAX_SLOT = 0x3FFFFFFF
+    MAX_LINKS = 64
+    MAX_VIEWS = 4096
+    MAX_DIALOG_BYTES = 12000    # all strings of one dialog
+    CSEQ_STRIDE = 256           # CSeq numbers reserved in the database at once
+    BATCH_SIZE = 64
+    SCRATCH_BYTES = 1 << 18
+
+cdef enum RowState:
+    ROW_FREE, ROW_EMBRYO, ROW_PENDING, ROW_ACTIVE, ROW_TERMINATED, ROW_GONE
+
+cdef enum Flight:               # of the row's one NOTIFY
+    FLIGHT_IDLE                 # nothing to say
+    FLIGHT_QUEUED               # waits for its turn in the ring
+    FLIGHT_FLYING               # sent, no final response yet
+    FLIGHT_HELD                 # waits for CSeq numbers to be reserved
+    FLIGHT_ASKED                # waits for a body of its own
+    FLIGHT_BACKOFF              # waits for Retry-After
+    FLIGHT_FAILED               # waits for the notifier's decision
+
+cdef enum RowFlag:
+    FLAG_DIRTY = 1              # a newer state waits for the flight to end
+    FLAG_RESEND = 2             # timer E fired, the retransmission is queued
+    FLAG_OWN_BODY = 4           # `flying` was handed over for this row alone
+    FLAG_FINAL_BODY = 8         # the final NOTIFY carries the state
+    FLAG_RESERVING = 16         # (first row of a dialog) CSeq numbers were asked for
+
+cdef enum EventKind:
+    EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
+
+cdef enum Part:                 # the strings of a dialog, in the order of the blob
+    PART_URI, PART_ROUTE, PART_LOCAL, PART_REMOTE, PART_REMOTE_TAG, PART_CALL_ID, PART_EVENT_ID,
+    PART_LOCAL_TAG, PART_LOCAL_CONTACT
+    PART_COUNT
+
+cdef enum:
+    REASON_COUNT = 7
+
+cdef struct Body:               # refcounted; the bytes follow
+    uint32_t refs
+    uint32_t size
+
+cdef struct Link:
+    int fd
+    int family
+    bint reliable
+    char* via
+    char* contact
+    uint32_t via_size, contact_size
+
+cdef struct Group:              # the watchers of one resource
+    U32Vector slots             # running subscriptions
+    uint32_t rows               # those and the ones whose final NOTIFY is not done
+    Body** views                # by view number; 0 is "no body"
+    uint16_t view_count
+    uint16_t event_size
+    bint individual, live
+    char* event
+
+cdef struct Row:
+    char* blob                  # the dialog's strings, PART_COUNT of them, lengths in `size`
+    Body* flying                # body of the NOTIFY in flight
+    uint32_t group, position
+    uint32_t owner              # first row of the dialog: keeps tag, CSeq and remote CSeq for all its usages
+    uint32_t next_usage
+    uint32_t next_free
+    uint32_t usages
+    uint32_t tag_check
+    uint32_t cseq, cseq_mark, remote_cseq
+    uint32_t expires_at, expiry_entry, subscribed_at
+    uint32_t flow
+    uint32_t key, flying_cseq, flying_left
+    uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
+    uint16_t view, link, port
+    uint16_t size[9]
+    uint8_t state, flight, flags, reason, flying_state
+    uint8_t address[16]
+
+cdef struct Event:
+    uint32_t slot
+    uint32_t retry_after
+    uint16_t status
+    uint8_t kind
+
+cdef struct Batch:
+    int fd
+    uint32_t count, room, refused
+    char* next
+    mmsghdr headers[64]
+    iovec parts[128]
+    sockaddr_storage addresses[64]
+    uint32_t slots[64]
+    uint8_t too_large[64]
+
+cdef char* body_data(Body* body) noexcept nogil
+cdef bytes part_bytes(Row* row, int part)
+cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept nogil
+cdef char* copy_bytes(bytes text) except NULL
+cdef int socket_family(int fd) except -1
+
+cdef class WatcherTable:
+    cdef uint64_t secret, random
+    cdef double epoch
+    cdef uint32_t t1_ms, t2_ms
+    cdef uint8_t shard
+    cdef bytes contact_user, user_agent
+    cdef const char* contact_user_text
+    cdef const char* user_agent_text
+    cdef uint32_t contact_user_size, user_agent_size
+    cdef Wheel retransmissions, expiries
+    cdef Row* rows
+    cdef uint32_t capacity, used, free_head, live
+    cdef bint holes
+    cdef Group* groups
+    cdef uint32_t group_capacity, groups_used, free_group
+    cdef Link links[64]
+    cdef uint32_t link_count
+    cdef uint32_t* ready
+    cdef uint32_t ready_head, ready_count, ready_capacity
+    cdef Event* events
+    cdef uint32_t event_count, event_capacity
+    cdef char* scratch
+    cdef readonly list outbox
+    cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
+
+    cdef Group* group(self, uint32_t gid) except NULL
+    cdef Row* row(self, uint32_t slot) except NULL
+    cdef int grow_rows(self, uint32_t wanted) except -1
+    cdef void embody(self, uint32_t slot) noexcept
+    cdef void write_tag(self, Row* row, char* out) noexcept nogil
+    cdef int write_contact(self, Row* row, char* out) noexcept nogil
+    cdef int set_parts(self, Row* row, tuple dialog) except -1
+    cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
+    cdef void leave_group(self, uint32_t slot) noexcept nogil
+    cdef void release_row(self, uint32_t slot) noexcept nogil
+    cdef void clear_row(self, uint32_t slot) noexcept nogil
+    cdef void arm_expiry(self, uint32_t slot) noexcept nogil
+
+# ---- fan-out ----
+
+cdef class Fanout(WatcherTable):
+    cdef void want(self, uint32_t slot) noexcept nogil
+    cdef void enqueue(self, uint32_t slot) noexcept nogil
+    cdef int queue(self, uint32_t slot) noexcept nogil
+    cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil
+    cdef uint32_t milliseconds(self, double now) noexcept nogil
+    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
+    cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
+    cdef void arm_transaction(self, uint32_t slot, double now) noexcept nogil
+    cdef uint32_t head_size(self, Row* row) noexcept nogil
+    cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
+    cdef bint take(self, uint32_t slot, double now) noexcept nogil
+    cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
+    cdef void deliver(self, Batch* batch) noexcept nogil
+    cdef object message(self, uint32_t slot)
+    cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
+    cdef void land(self, Row* row) noexcept nogil
+    cdef void complete(self, uint32_t slot) noexcept nogil
+    cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
+    cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
+    cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
+
+# ---- datagrams ----
+
+cdef class UdpSocket:
+    cdef int fd, family
+    cdef Fanout table
+    cdef ServerTransactions transactions
+    cdef object origin
+    cdef SipMsg m
+    cdef char* slab
+    cdef char* scratch
+    cdef mmsghdr headers[128]
+    cdef iovec parts[128]
+    cdef sockaddr_storage addresses[128]
+    cdef Batch replies
+    cdef uint64_t keepalives, strays, retransmissions, unsent
+    cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
+    cdef void room_for(self, uint32_t size) noexcept nogil
+    cdef void send_replies(self) noexcept nogil

@@ -1,1 +1,215 @@
-# datagrams
+# Datagrams in batches: recvmmsg into a reused slab, sendmmsg out of one.
+# Uses: message, transactions, fanout. Used by: transport/udp.
+
+cdef enum:
+    SLAB_SLOTS = 128
+    SLAB_SLOT_BYTES = 65536 + SCAN_SLACK    # only the pages a datagram fills are ever touched
+
+
+cdef int socket_family(int fd) except -1:
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(sockaddr_storage)
+    if getsockname(fd, <sockaddr*>&address, &size) != 0:
+        raise OSError(errno, "getsockname")
+    return address.ss_family
+
+
+cdef void begin_batch(Batch* batch, char* scratch, uint32_t room) noexcept nogil:
+    batch.count = 0
+    batch.refused = 0
+    batch.next = scratch
+    batch.room = room
+
+
+cdef void add_datagram(Batch* batch, uint32_t head, char* tail, uint32_t tail_size) noexcept nogil:
+    # The head was written at batch.next; the tail stays where it is.
+    cdef uint32_t i = batch.count
+    batch.parts[2 * i].iov_base = batch.next
+    batch.parts[2 * i].iov_len = head
+    batch.parts[2 * i + 1].iov_base = tail
+    batch.parts[2 * i + 1].iov_len = tail_size
+    memset(&batch.headers[i], 0, sizeof(mmsghdr))
+    batch.headers[i].msg_hdr.msg_iov = &batch.parts[2 * i]
+    batch.headers[i].msg_hdr.msg_iovlen = 2 if tail_size else 1
+    batch.headers[i].msg_hdr.msg_name = &batch.addresses[i]
+    batch.too_large[i] = 0
+    batch.next += head
+    batch.room -= head
+    batch.count += 1
+
+
+cdef void address_datagram(Batch* batch, int family, const uint8_t* address, uint16_t port) noexcept nogil:
+    cdef uint32_t i = batch.count - 1
+    cdef sockaddr_in* four
+    cdef sockaddr_in6* six
+    memset(&batch.addresses[i], 0, sizeof(sockaddr_storage))
+    if family == AF_INET:
+        four = <sockaddr_in*>&batch.addresses[i]
+        four.sin_family = AF_INET
+        four.sin_port = htons(port)
+        memcpy(&four.sin_addr, address + 12, 4)
+        batch.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_in)
+    else:
+        six = <sockaddr_in6*>&batch.addresses[i]
+        six.sin6_family = AF_INET6
+        six.sin6_port = htons(port)
+        memcpy(&six.sin6_addr, address, 16)
+        batch.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+
+
+cdef void send_batch(Batch* batch) noexcept nogil:
+    cdef uint32_t done = 0
+    cdef int n
+    cdef pollfd waiting
+    while done < batch.count:
+        n = sendmmsg(batch.fd, &batch.headers[done], batch.count - done, 0)
+        if n > 0:
+            done += n
+        elif errno == EINTR:
+            continue
+        elif errno == EAGAIN or errno == ENOBUFS:
+            # The device's queue is full: give it 20 ms, then leave the rest to retransmission.
+            waiting.fd = batch.fd
+            waiting.events = POLLOUT
+            if poll(&waiting, 1, 20) <= 0:
+                batch.refused += batch.count - done
+                return
+        else:
+            # The error belongs to the first message not sent; the others may go.
+            batch.too_large[done] = errno == EMSGSIZE
+            batch.refused += 1
+            done += 1
+
+
+cdef void read_address(const sockaddr_storage* from_, uint8_t* address, uint16_t* port) noexcept nogil:
+    memset(address, 0, 16)
+    if from_.ss_family == AF_INET:
+        address[10] = 255
+        address[11] = 255
+        memcpy(address + 12, &(<const sockaddr_in*>from_).sin_addr, 4)
+        port[0] = ntohs((<const sockaddr_in*>from_).sin_port)
+    else:
+        memcpy(address, &(<const sockaddr_in6*>from_).sin6_addr, 16)
+        port[0] = ntohs((<const sockaddr_in6*>from_).sin6_port)
+
+
+cdef class UdpSocket:
+    """A bound UDP socket: requests come up in batches, responses to NOTIFYs and retransmissions end here."""
+
+    def __cinit__(self, int fd, Fanout table, ServerTransactions transactions, object origin):
+        cdef uint32_t i
+        self.fd = fd
+        self.family = socket_family(fd)
+        self.table = table
+        self.transactions = transactions
+        self.origin = origin
+        self.slab = <char*>malloc(<size_t>SLAB_SLOTS * SLAB_SLOT_BYTES)
+        self.scratch = <char*>malloc(SCRATCH_BYTES)
+        if self.slab == NULL or self.scratch == NULL:
+            raise MemoryError
+        for i in range(SLAB_SLOTS):
+            self.parts[i].iov_base = self.slab + <size_t>i * SLAB_SLOT_BYTES
+            self.parts[i].iov_len = SLAB_SLOT_BYTES - SCAN_SLACK
+        begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
+        self.replies.fd = fd
+
+    def __dealloc__(self):
+        free(self.slab)
+        free(self.scratch)
+
+    def receive(self, double now):
+        """Read what has arrived, up to 128 datagrams; return (requests, whether more may be waiting).
+
+        Malformed requests come up too when they can be answered; what cannot is dropped and counted.
+        """
+        cdef int n, i
+        cdef list requests = []
+        cdef Message message
+        cdef bint found
+        cdef uint32_t transaction
+        for i in range(SLAB_SLOTS):
+            memset(&self.headers[i], 0, sizeof(mmsghdr))
+            self.headers[i].msg_hdr.msg_iov = &self.parts[i]
+            self.headers[i].msg_hdr.msg_iovlen = 1
+            self.headers[i].msg_hdr.msg_name = &self.addresses[i]
+            self.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        with nogil:
+            n = recvmmsg(self.fd, self.headers, SLAB_SLOTS, MSG_DONTWAIT, NULL)
+        if n < 0:
+            return requests, False
+        for i in range(n):
+            if self.headers[i].msg_len <= 4:
+                self.keepalives += 1
+                continue
+            memset(self.slab + <size_t>i * SLAB_SLOT_BYTES + self.headers[i].msg_len, 0, SCAN_SLACK)
+            scan_message(&self.m, self.slab + <size_t>i * SLAB_SLOT_BYTES, self.headers[i].msg_len)
+            if not self.m.is_request:
+                if self.m.error or not self.table.match_response(&self.m, now):
+                    self.strays += 1
+                continue
+            transaction = 0
+            if not self.m.error:
+                transaction = self.transactions.find_or_begin(&self.m, &found)
+                if found:
+                    self.repeat(transaction, i)
+                    continue
+            message = new_message(&self.m)
+            read_address(&self.addresses[i], message.source_ip, &message.source_port)
+            message.origin = self.origin
+            message.transaction = transaction
+            message.received_at = now
+            requests.append(message)
+        return requests, n == SLAB_SLOTS
+
+    cdef void repeat(self, uint32_t transaction, int i) noexcept nogil:
+        # A retransmission gets the stored response, or silence while there is none (RFC 3261 section 17.2.2).
+        cdef Transaction* entry = &self.transactions.entries[transaction]
+        cdef uint8_t address[16]
+        cdef uint16_t port
+        self.retransmissions += 1
+        if entry.state != TX_COMPLETED:
+            return
+        self.room_for(entry.size)
+        if entry.size > self.replies.room:
+            return
+        memcpy(self.replies.next, entry.response, entry.size)
+        add_datagram(&self.replies, entry.size, NULL, 0)
+        read_address(&self.addresses[i], address, &port)
+        if not self.m.via_rport:
+            port = self.m.via_port if self.m.via_port else 5060
+        address_datagram(&self.replies, self.family, address, port)
+
+    cdef void room_for(self, uint32_t size) noexcept nogil:
+        if self.replies.count == BATCH_SIZE or self.replies.room < size:
+            self.send_replies()
+
+    cdef void send_replies(self) noexcept nogil:
+        send_batch(&self.replies)
+        self.unsent += self.replies.refused
+        begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
+
+    def respond(self, Message request, bytes response):
+        """Queue a response to where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it."""
+        cdef uint32_t size = len(response)
+        cdef uint16_t port = request.source_port
+        with nogil:
+            self.room_for(size)
+        if size > self.replies.room:
+            self.unsent += 1
+            return
+        memcpy(self.replies.next, <const char*>response, size)
+        add_datagram(&self.replies, size, NULL, 0)
+        if not request.m.via_rport:
+            port = request.m.via_port if request.m.via_port else 5060
+        address_datagram(&self.replies, self.family, request.source_ip, port)
+
+    def flush(self):
+        """Send the queued responses."""
+        if self.replies.count:
+            with nogil:
+                self.send_replies()
+
+    def counters(self):
+        """Return the counts since start."""
+        return {"keepalives": self.keepalives, "strays": self.strays, "retransmissions": self.retransmissions,
+                "unsent": self.unsent}
