@@ -38,6 +38,8 @@ class Publication:
     body: bytes
     document: object
     """What the event package made of the body, once (`EventPackage.read`)."""
+    number: int = 0
+    """The compositor's own number for it, while it is held."""
 
 
 class WatcherEvent(IntEnum):

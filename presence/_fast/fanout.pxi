@@ -12,6 +12,7 @@ REASONS[5] = b"giveup"
 REASONS[6] = b"invariant"
 
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
+FLIGHTS = ("idle", "queued", "flying", "held", "asked", "backoff", "failed")
 EVENT_KINDS = ("", "failed", "expired", "ended", "want", "reserve")
 
 
@@ -75,6 +76,12 @@ cdef class Fanout(WatcherTable):
         if row.flight == FLIGHT_BACKOFF or row.flight == FLIGHT_FAILED:
             row.flight = FLIGHT_IDLE
         self.want(slot)
+
+    def settle(self, uint32_t slot):
+        """Keep a subscription whose NOTIFY failed; its next change is sent again."""
+        cdef Row* row = self.row(slot)
+        if row.flight == FLIGHT_FAILED:
+            row.flight = FLIGHT_IDLE
 
     def retry(self, uint32_t slot, double at):
         """Send the newest state again at `at`, after a failure with Retry-After (RFC 6665 section 4.2.2)."""

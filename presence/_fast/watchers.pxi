@@ -556,6 +556,20 @@ cdef class WatcherTable:
 
     # ---- reading rows ----
 
+    def usages(self, uint32_t owner):
+        """Return the slots of the dialog's running subscriptions (RFC 6665 section 4.5.1)."""
+        cdef list slots = []
+        cdef uint32_t slot = self.row(owner).owner
+        while slot:
+            if self.rows[slot].state == ROW_ACTIVE or self.rows[slot].state == ROW_PENDING:
+                slots.append(slot)
+            slot = self.rows[slot].next_usage
+        return slots
+
+    def flight(self, uint32_t slot):
+        """Return what the row's NOTIFY is doing: 'idle', 'queued', 'flying', 'held', 'asked', 'backoff', 'failed'."""
+        return FLIGHTS[self.row(slot).flight]
+
     def state(self, uint32_t slot):
         """Return the row's state: 'free', 'embryo', 'active', 'pending', 'terminated' or 'gone'."""
         if slot == 0 or slot >= self.used:

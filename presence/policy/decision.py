@@ -1,0 +1,38 @@
+"""What a policy decides about a watcher."""
+
+from typing import NamedTuple, Protocol
+
+from presence.values import Aor, SubscriptionStatus
+
+
+class Decision(NamedTuple):
+    """The state a subscription gets, and the view: which of the presentity's documents the watcher is shown."""
+
+    status: SubscriptionStatus
+    reason: str = ""
+    view: int = 1
+    """0 shows nothing, 1 the whole document."""
+
+
+ALLOW = Decision(SubscriptionStatus.ACTIVE)
+CONFIRM = Decision(SubscriptionStatus.PENDING, view=0)
+BLOCK = Decision(SubscriptionStatus.TERMINATED, "rejected", view=0)
+
+
+class Policy(Protocol):
+    """Decides about a watcher once per subscription and again when the rules change."""
+
+    name: str
+
+    def decide(self, presentity: Aor, watcher: Aor, package: str) -> Decision:
+        """Return what the watcher may have of the presentity."""
+
+
+class OpenPolicy:
+    """Everybody may watch everybody: OpenSIPS's basic server, `force_active`."""
+
+    name = "open"
+
+    def decide(self, presentity: Aor, watcher: Aor, package: str) -> Decision:
+        """Allow."""
+        return ALLOW

@@ -1,0 +1,158 @@
+"""The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
+
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from presence._fastcore import Message, ServerTransactions, build_response
+from presence.errors import (
+    BadExtension,
+    BadRequest,
+    Headers,
+    MethodNotAllowed,
+    SipError,
+    TooManyHops,
+    VersionNotSupported,
+)
+from presence.sip.status import REASONS
+from presence.tally import Tally
+
+
+class Origin(Protocol):
+    """Where a request came in: a UDP listener or a connection."""
+
+    link: int
+    """Number of the way out in the watcher table."""
+    flow: int
+    """Number of the connection, 0 on UDP."""
+    local: str
+    """`proto:host:port`, as the column `socket_info` has it."""
+    transport: str
+    """The token of Via, "UDP" or "TCP"."""
+
+    def respond(self, request: Message, response: bytes) -> None:
+        """Send a response to where the request came from."""
+
+
+class ServerTransaction:
+    """A request and its one final response (RFC 3261 section 17.2.2)."""
+
+    __slots__ = ("_endpoint", "request", "to_tag")
+
+    def __init__(self, endpoint: "Endpoint", request: Message) -> None:
+        self.request = request
+        self.to_tag = b""
+        self._endpoint = endpoint
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request came in."""
+        return cast(Origin, self.request.origin)
+
+    def reply(self, status: int, headers: Headers = (), reason: str = "") -> None:
+        """Send the final response; it is kept for retransmissions of the request."""
+        self._endpoint.answer(self, status, reason or REASONS.get(status, ""), headers)
+
+    def refuse(self, error: SipError) -> None:
+        """Send the failure response that an error carries: the one place where errors become responses."""
+        self._endpoint.answer(self, error.status, error.reason, error.headers)
+
+
+_ONE_LINE = {0: " ", 10: " ", 13: " "}
+
+Handler = Callable[[ServerTransaction, float], None]
+
+
+class Endpoint:
+    """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
+
+    def __init__(self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str) -> None:
+        self._transactions = transactions
+        self._tally = tally
+        self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
+        self._supported: frozenset[str] = frozenset()
+        self._server = f"Server: {software}\r\n" if software else ""
+        self._allow_events = allow_events
+        self._accept = ""
+        self.now: float = 0.0
+
+    def serve(self, method: str, handler: Handler) -> None:
+        """Let `handler` take the requests of a method; it replies, now or after a commit, or raises SipError."""
+        self._handlers[method] = handler
+
+    def accept(self, content_types: str) -> None:
+        """Say which bodies requests may carry, for OPTIONS."""
+        self._accept = content_types
+
+    @property
+    def allow(self) -> str:
+        """The value of Allow."""
+        return ", ".join(sorted(self._handlers))
+
+    def receive(self, request: Message, now: float) -> None:
+        """Handle one request that is not a retransmission."""
+        self.now = now
+        method = request.method
+        self._tally.requests[method if method in self._handlers else "other"] += 1
+        transaction = ServerTransaction(self, request)
+        if method == "ACK":
+            # No INVITE was ever accepted here: a stray ACK is never answered (RFC 3261 section 17).
+            self._transactions.abandon(request.transaction)
+            self._tally.drops["stray ACK"] += 1
+            return
+        if request.error and not request.answerable:
+            self._tally.drops["malformed"] += 1
+            return
+        try:
+            self._guard(request)
+            handler = self._handlers.get(method)
+            if handler is None:
+                raise MethodNotAllowed(headers=(("Allow", self.allow),))
+            handler(transaction, now)
+        except SipError as error:
+            transaction.refuse(error)
+
+    def _guard(self, request: Message) -> None:
+        if request.bad_version:
+            raise VersionNotSupported
+        if request.error:
+            raise BadRequest(request.error)
+        # RFC 3261 section 8.2.1: the method is inspected before the headers.
+        if request.method not in self._handlers:
+            raise MethodNotAllowed(headers=(("Allow", self.allow),))
+        if request.max_forwards == 0 and request.method != "OPTIONS":
+            raise TooManyHops
+        unknown = [tag for tag in request.values("Require") if tag.lower() not in self._supported]
+        if unknown:
+            raise BadExtension(headers=(("Unsupported", ", ".join(unknown)),))
+
+    def answer(self, transaction: ServerTransaction, status: int, reason: str, headers: Headers) -> None:
+        """Build and send the final response of a transaction."""
+        request = transaction.request
+        # What is echoed from the peer must not become a header field of its own.
+        lines = "".join([f"{name}: {value.translate(_ONE_LINE)}\r\n" for name, value in headers])
+        response = build_response(
+            request,
+            status,
+            reason.encode("utf-8", "surrogateescape"),
+            transaction.to_tag or self._stateless_tag(request),
+            (self._server + lines).encode("utf-8", "surrogateescape"),
+        )
+        self._tally.responses[request.method if request.method in self._handlers else "other", status] += 1
+        self._transactions.complete(request.transaction, response, self.now)
+        cast(Origin, request.origin).respond(request, response)
+
+    def _stateless_tag(self, request: Message) -> bytes:
+        # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).
+        return b"%016x" % (hash((request.branch, request.call_id, request.from_tag)) & 0xFFFFFFFFFFFFFFFF)
+
+    def _options(self, transaction: ServerTransaction, now: float) -> None:
+        """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""
+        transaction.reply(
+            200,
+            (
+                ("Allow", self.allow),
+                ("Accept", self._accept),
+                ("Allow-Events", self._allow_events),
+                ("Supported", ""),
+            ),
+        )

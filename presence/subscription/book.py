@@ -1,0 +1,87 @@
+"""What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
+
+from presence._fastcore import Fanout, Message
+from presence.sip.lanes import Lanes
+from presence.store.base import Write
+from presence.subscription.dialog import Dialog, Target
+from presence.subscription.notify import Notify
+from presence.subscription.rows import Key, key_of
+
+
+class Book:
+    """Kept by slot. Only the exceptions are here: an ordinary subscription lives in the table alone."""
+
+    def __init__(self, table: Fanout, notify: Notify, links: dict[str, int], *, boot: int) -> None:
+        self.boot = boot
+        """Counts the starts of the server on this database: CSeq numbers are reserved per start."""
+        self.lanes = Lanes()
+        """One change at a time for each dialog, by its first slot."""
+        self._table = table
+        self._notify = notify
+        self._links = links
+        self._foreign: dict[tuple[str, str, str], int] = {}
+        self._foreign_tags: dict[int, tuple[str, str, str]] = {}
+        self._shared: set[int] = set()
+        self._strict: dict[int, tuple[str, ...]] = {}
+
+    def find(self, request: Message) -> int:
+        """Return the first slot of the dialog a request belongs to, 0 when it is none of ours."""
+        slot = self._table.find(request)
+        if slot or not self._foreign:
+            return slot
+        return self._foreign.get((request.call_id, request.to_tag, request.from_tag), 0)
+
+    def adopt(self, slot: int, call_id: str, to_tag: str, from_tag: str) -> None:
+        """Know a dialog whose To-tag another server made."""
+        self._foreign_tags[slot] = (call_id, to_tag, from_tag)
+        self._foreign[call_id, to_tag, from_tag] = slot
+
+    def foreign_tag(self, slot: int) -> str:
+        """Return the dialog's To-tag when it is not one of the table's own, else ''."""
+        key = self._foreign_tags.get(slot)
+        return key[1] if key else ""
+
+    def note(self, slot: int, dialog: Dialog, *, shared: bool) -> None:
+        """Remember what is unusual about a new subscription."""
+        if shared:
+            self._shared.add(slot)
+        if dialog.request_line()[0] != dialog.contact:
+            self._strict[slot] = dialog.route
+
+    def forget(self, slot: int) -> None:
+        """Drop what is known about a subscription that has ended."""
+        self._shared.discard(slot)
+        self._strict.pop(slot, None)
+        if not self._table.usages(slot):
+            key = self._foreign_tags.pop(slot, None)
+            if key:
+                del self._foreign[key]
+
+    def dialog(self, owner: int, contact: str) -> Dialog:
+        """Return the dialog as it stands, with `contact` as its remote target."""
+        parts = [part.decode("utf-8", "surrogateescape") for part in self._table.dialog(owner)]
+        route = self._strict.get(owner) or (tuple(parts[1].split(", ")) if parts[1] else ())
+        return Dialog(parts[5], parts[2], parts[3], parts[4], contact, route)
+
+    def aim(self, slot: int, link: int, target: Target) -> None:
+        """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
+        # NOTIFYs leave by the socket the SUBSCRIBE came to; over another transport, by a listener that has it.
+        way = link if target.flow else self._links.get(f"{link}/{target.transport}", link)
+        self._table.set_target(slot, way, target.host, target.port, target.flow)
+
+    def key(self, slot: int) -> Key:
+        """Return what names the subscription's row in the database."""
+        resource = self._notify.resource_of(slot)
+        return key_of(
+            self._table, slot, resource.presentity, resource.package.name, shared=slot in self._shared
+        )
+
+    def removal(self, slot: int) -> list[Write]:
+        """Return what removes a subscription from the database."""
+        writes = [self.key(slot).delete()]
+        # The dialog's other subscriptions go on with its CSeq: what was reserved must outlive this row.
+        facts = self._table.facts(slot)
+        for usage in self._table.usages(facts[3]):
+            if usage != slot:
+                writes.append(self.key(usage).reserve(facts[7], self.boot))
+        return writes

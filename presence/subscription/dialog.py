@@ -1,0 +1,149 @@
+"""The dialog a SUBSCRIBE creates, seen from the notifier (RFC 3261 section 12.1.1)."""
+
+import ipaddress
+from typing import NamedTuple
+
+from presence._fastcore import Message
+from presence.errors import BadRequest, Forbidden
+from presence.sip.endpoint import Origin
+from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri
+from presence.values import Aor
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_ROUTES = 16
+
+
+class Target(NamedTuple):
+    """Where NOTIFYs are sent: an address, over UDP or TCP, on a connection that stands (`flow`) when there is one."""
+
+    transport: str
+    host: str
+    port: int
+    flow: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transport.lower()}:{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Read back what `str` wrote; raises ValueError."""
+        transport, host_port = text.split(":", 1)
+        host, _, port = host_port.rpartition(":")
+        return cls(transport.upper(), host, int(port))
+
+
+class Dialog(NamedTuple):
+    """What of a SUBSCRIBE makes the dialog, as text."""
+
+    call_id: str
+    local: str
+    """To of the SUBSCRIBE without its tag: From of our NOTIFYs."""
+    remote: str
+    """From of the SUBSCRIBE without its tag: To of our NOTIFYs."""
+    remote_tag: str
+    contact: str
+    """The watcher's Contact URI: the remote target."""
+    route: tuple[str, ...]
+    """Record-Route of the SUBSCRIBE, in its order (RFC 3261 section 12.1.1)."""
+
+    def request_line(self) -> tuple[str, str]:
+        """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
+        if not self.route:
+            return self.contact, ""
+        first = parse_name_addr(self.route[0])
+        if "lr" in parse_uri(first.uri).params:
+            return self.contact, ", ".join(self.route)
+        # A strict router gets its own URI as Request-URI, the remote target goes last.
+        return first.uri, ", ".join((*self.route[1:], f"<{self.contact}>"))
+
+    def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
+        """Return the strings the watcher table keeps (`WatcherTable.fill`)."""
+        uri, route = self.request_line()
+        texts = (
+            uri,
+            route,
+            self.local,
+            self.remote,
+            self.remote_tag,
+            self.call_id,
+            event_id,
+            local_tag,
+            local_contact,
+        )
+        return tuple([text.encode("utf-8", "surrogateescape") for text in texts])
+
+
+def read_dialog(request: Message) -> Dialog:
+    """Take the dialog from an initial SUBSCRIBE; raises BadRequest saying what is missing."""
+    if not request.from_tag:
+        raise BadRequest("Missing From Tag")
+    route = request.values("Record-Route")
+    if len(route) > MAX_ROUTES:
+        raise BadRequest("Too Many Record-Route Values")
+    for value in route:
+        parse_uri(parse_name_addr(value).uri)
+    return Dialog(
+        call_id=request.call_id,
+        local=without_tag(parse_name_addr(request.header("To") or "")),
+        remote=without_tag(parse_name_addr(request.header("From") or "")),
+        remote_tag=request.from_tag,
+        contact=read_contact(request),
+        route=tuple(route),
+    )
+
+
+def read_contact(request: Message) -> str:
+    """Return the URI of the first Contact (RFC 6665 section 4.1.2.1: it must be there)."""
+    values = request.values("Contact")
+    if not values:
+        raise BadRequest("Missing Contact")
+    uri = parse_name_addr(values[0]).uri
+    if parse_uri(uri).scheme not in ("sip", "sips"):
+        raise BadRequest("Contact Is Not a SIP URI")
+    return uri
+
+
+def without_tag(address: NameAddr) -> str:
+    """Write a name-addr with its display name and parameters, all but the tag."""
+    display = address.display.replace("\\", "\\\\").replace('"', '\\"')
+    text = f'"{display}" <{address.uri}>' if display else f"<{address.uri}>"
+    for name, value in address.params.items():
+        if name != "tag":
+            text += f";{name}={value}" if value else f";{name}"
+    return text
+
+
+def watcher_of(dialog: Dialog) -> Aor:
+    """Return who watches: the address-of-record in From."""
+    return parse_uri(parse_name_addr(dialog.remote).uri).aor()
+
+
+def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: tuple[Network, ...]) -> Target:
+    """Decide where NOTIFYs go; raises Forbidden when the configuration does not let us send there.
+
+    A connection the SUBSCRIBE came in on is used while it stands (RFC 5626 section 5.3); else the first route or the
+    remote target. A host name stands for the address the request came from, until names are resolved.
+    """
+    hop = parse_uri(parse_name_addr(dialog.route[0]).uri if dialog.route else dialog.contact)
+    if origin.flow:
+        target = Target(origin.transport, source[0], _port(hop), origin.flow)
+    else:
+        transport = hop.params.get("transport", "udp").upper()
+        target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
+    address = ipaddress.ip_address(target.host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    if not any((mapped or address) in network for network in allowed):
+        raise Forbidden("Contact Address Not Allowed")
+    return target
+
+
+def _port(hop: Uri) -> int:
+    return hop.port or 5060
+
+
+def _host(hop: Uri, source: str) -> str:
+    try:
+        return str(ipaddress.ip_address(hop.host.strip("[]")))
+    except ValueError:
+        return "127.0.0.1" if hop.host == "localhost" else source

@@ -1,0 +1,81 @@
+"""How subscriptions end: the row goes first, and after that commit the watcher is told."""
+
+from functools import partial
+
+from presence._fastcore import Fanout
+from presence.errors import StoreError
+from presence.store.base import Store
+from presence.subscription.book import Book
+from presence.subscription.machine import Input, decide_transition
+from presence.subscription.notify import Notify
+from presence.values import SubscriptionStatus
+
+RETRY_S = 5.0
+"""How long after a refused commit an end is tried again."""
+
+
+class Ending:
+    """Ends subscriptions from our side."""
+
+    def __init__(self, table: Fanout, store: Store, notify: Notify, book: Book) -> None:
+        self._table = table
+        self._store = store
+        self._notify = notify
+        self._book = book
+        self._unfinished: list[tuple[float, int, Input]] = []
+
+    def end(self, slot: int, happened: Input, now: float) -> None:
+        """End a running subscription when the changes of its dialog that came earlier are done."""
+        owner = self._table.facts(slot)[3]
+        self._book.lanes.run(owner, partial(self._end, slot, owner, happened, now))
+
+    def _end(self, slot: int, owner: int, happened: Input, now: float) -> None:
+        if not self._still(slot, happened, now):
+            self._book.lanes.leave(owner)
+            return
+        self._store.submit(self._book.removal(slot), partial(self._ended, slot, owner, happened, now))
+
+    def _still(self, slot: int, happened: Input, now: float) -> bool:
+        """Whether the reason to end it holds: it may have been refreshed, or its row be another's by now."""
+        if self._table.state(slot) not in ("active", "pending"):
+            return False
+        if happened is Input.EXPIRED:
+            return bool(self._table.facts(slot)[9] <= now)
+        return happened is not Input.NOTIFY_FAILED or self._table.flight(slot) == "failed"
+
+    def _ended(self, slot: int, owner: int, happened: Input, now: float, error: StoreError | None) -> None:
+        if error is None:
+            self.terminate(slot, happened)
+        else:
+            # Not ended for the database, so not ended.
+            self._unfinished.append((now + RETRY_S, slot, happened))
+        self._book.lanes.leave(owner)
+
+    def terminate(self, slot: int, happened: Input) -> None:
+        """Take a subscription whose row is gone out of the table; the watcher hears of it unless it is dead."""
+        facts = self._table.facts(slot)
+        state = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
+        transition = decide_transition(state, happened)
+        if transition is None:
+            return
+        status, event, reason = transition
+        resource = self._notify.resource_of(slot)
+        self._notify.watcher_changed(resource, self._notify.record(slot, status, event))
+        shown = happened is Input.UNSUBSCRIBED and facts[4] > 0
+        if reason:
+            self._notify.finish(slot, resource, reason, body=shown)
+        else:
+            self._table.release(slot)
+            self._notify.forget(slot)
+        self._book.forget(slot)
+        self._notify.leaving(resource)
+
+    def tick(self, now: float) -> None:
+        """Try again what the database refused."""
+        if self._unfinished and self._unfinished[0][0] <= now:
+            due, self._unfinished = self._unfinished, []
+            for at, slot, happened in due:
+                if at > now:
+                    self._unfinished.append((at, slot, happened))
+                elif self._table.state(slot) in ("active", "pending"):
+                    self.end(slot, happened, now)

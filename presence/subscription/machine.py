@@ -1,0 +1,58 @@
+"""The life of a subscription as a table (RFC 6665 section 4.2.2, RFC 3857 section 4.7.1, Figure 1).
+
+A subscription begins in INIT and is decided about at once: the policy's answer is the input. TERMINATED is left by
+nothing. Every input that is not in the table for a state changes nothing.
+"""
+
+from enum import Enum
+
+from presence.values import SubscriptionStatus, WatcherEvent
+
+
+class Input(Enum):
+    """What can happen to a subscription."""
+
+    ALLOWED = "allowed"
+    CONFIRM = "confirm"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    UNSUBSCRIBED = "unsubscribed"
+    NOTIFY_FAILED = "notify failed"
+    DEACTIVATED = "deactivated"
+
+
+INIT = None
+_PENDING, _ACTIVE, _TERMINATED = (
+    SubscriptionStatus.PENDING,
+    SubscriptionStatus.ACTIVE,
+    SubscriptionStatus.TERMINATED,
+)
+
+# (state, input) -> (state, what watcher information calls the event, reason of the final NOTIFY)
+TABLE: dict[tuple[SubscriptionStatus | None, Input], tuple[SubscriptionStatus, WatcherEvent, str]] = {
+    (INIT, Input.ALLOWED): (_ACTIVE, WatcherEvent.SUBSCRIBE, ""),
+    (INIT, Input.CONFIRM): (_PENDING, WatcherEvent.SUBSCRIBE, ""),
+    (INIT, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
+    (_PENDING, Input.ALLOWED): (_ACTIVE, WatcherEvent.APPROVED, ""),
+    (_PENDING, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
+    (_PENDING, Input.EXPIRED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
+    (_PENDING, Input.UNSUBSCRIBED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
+    (_PENDING, Input.NOTIFY_FAILED): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
+    (_PENDING, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
+    (_ACTIVE, Input.CONFIRM): (_PENDING, WatcherEvent.SUBSCRIBE, ""),
+    (_ACTIVE, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
+    (_ACTIVE, Input.EXPIRED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
+    (_ACTIVE, Input.UNSUBSCRIBED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
+    (_ACTIVE, Input.NOTIFY_FAILED): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
+    (_ACTIVE, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
+}
+
+REMOVING_RESPONSES = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
+"""Failures of a NOTIFY that end the subscription whatever the configuration says (RFC 6665 section 4.2.2)."""
+
+
+def decide_transition(
+    state: SubscriptionStatus | None, happened: Input
+) -> tuple[SubscriptionStatus, WatcherEvent, str] | None:
+    """Return (new state, winfo event, reason), None when nothing changes."""
+    return TABLE.get((state, happened))

@@ -1,0 +1,224 @@
+"""What NOTIFYs say: one document per resource and view, or a body per watcher for watcher information."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+
+from presence._fastcore import Fanout
+from presence.events.package import EventPackage
+from presence.events.registry import Registry
+from presence.events.winfo import WatcherList
+from presence.sip.headers import parse_name_addr
+from presence.tally import Tally
+from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
+
+Documents = Callable[[EventPackage, Aor], bytes]
+"""The composed document of a presentity: the one door everything a watcher sees comes through."""
+
+WHOLE_VIEW = 1
+
+
+class Resource:
+    """A presentity in one package, as long as it has subscriptions."""
+
+    __slots__ = ("document", "fanned", "gid", "package", "presentity", "stale", "watchers")
+
+    def __init__(self, package: EventPackage, presentity: Aor, gid: int) -> None:
+        self.package = package
+        self.presentity = presentity
+        self.gid = gid
+        self.stale = True
+        """The table's body is older than the publications."""
+        self.document = b""
+        """The table's body."""
+        self.fanned: bytes | None = None
+        """The document every watcher has been told, or is being told; None when nobody knows."""
+        self.watchers = WatcherList(presentity.uri, package.watches) if package.watches else None
+
+
+class Notify:
+    """Plans NOTIFYs; the watcher table sends them. Several changes in one tick make one NOTIFY."""
+
+    def __init__(self, table: Fanout, registry: Registry, documents: Documents, tally: Tally) -> None:
+        self._table = table
+        self._registry = registry
+        self._documents = documents
+        self._tally = tally
+        self._resources: dict[tuple[str, Aor], Resource] = {}
+        self._by_gid: dict[int, Resource] = {}
+        self._changed: dict[Resource, float] = {}
+        self._approved: set[int] = set()
+        self._sent: dict[int, tuple[int, int | None]] = {}
+        self._sending: list[float] = []
+
+    # ---- resources ----
+
+    def resource(self, package: EventPackage, presentity: Aor) -> Resource:
+        """Return the resource, made when it is new."""
+        key = (package.name, presentity)
+        resource = self._resources.get(key)
+        if resource is None:
+            gid = self._table.add_group(package.name.encode(), individual=bool(package.watches))
+            resource = self._resources[key] = self._by_gid[gid] = Resource(package, presentity, gid)
+        return resource
+
+    def resource_of(self, slot: int) -> Resource:
+        """Return what the subscription watches."""
+        return self._by_gid[self._table.facts(slot)[0]]
+
+    def release_unused(self, resource: Resource) -> None:
+        """Forget a resource when its last row is gone."""
+        if self._table.group_size(resource.gid) == 0 and self._table.drop_group(resource.gid):
+            del self._by_gid[resource.gid]
+            del self._resources[resource.package.name, resource.presentity]
+            self._changed.pop(resource, None)
+
+    def sweep(self) -> None:
+        """Forget resources whose final NOTIFYs were still out when their last subscription ended."""
+        for resource in list(self._by_gid.values()):
+            self.release_unused(resource)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(self._by_gid.values())
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of running subscriptions by package."""
+        counts: dict[tuple[str, str], int] = {}
+        for resource in self._by_gid.values():
+            key = (resource.package.name, "running")
+            counts[key] = counts.get(key, 0) + self._table.group_size(resource.gid)
+        return counts
+
+    # ---- changes ----
+
+    def changed(self, package: str, presentity: Aor, received_at: float) -> None:
+        """Note that the presentity's document may be another one since a request received at `received_at`."""
+        resource = self._resources.get((package, presentity))
+        if resource is not None:
+            resource.stale = True
+            self._changed.setdefault(resource, received_at)
+
+    def changed_all(self, now: float) -> None:
+        """Tell every watcher the present state: after a start nobody knows what they were told last."""
+        for resource in self._by_gid.values():
+            self._changed.setdefault(resource, now)
+            resource.fanned = None
+
+    def flush(self) -> None:
+        """Queue the NOTIFYs of this tick's changes."""
+        if not self._changed:
+            return
+        changed, self._changed = self._changed, {}
+        for resource, received_at in changed.items():
+            if resource.gid not in self._by_gid:
+                continue
+            if resource.watchers is not None:
+                for slot in self._table.group_slots(resource.gid):
+                    self._offer(slot, resource)
+                continue
+            document = self._refresh_body(resource)
+            if document != resource.fanned:
+                resource.fanned = document
+                if self._table.notify_group(resource.gid):
+                    self._sending.append(received_at)
+
+    def observe_sent(self, now: float) -> None:
+        """Record how long the changes took whose NOTIFYs have just left."""
+        for received_at in self._sending:
+            self._tally.publish_to_notify.observe(max(0.0, now - received_at))
+        self._sending.clear()
+
+    def tell(self, slot: int, resource: Resource) -> None:
+        """Queue the present state for one watcher (after a SUBSCRIBE)."""
+        if resource.watchers is not None:
+            version, _ = self._sent.get(slot, (-1, None))
+            self._sent[slot] = (version, None)
+        else:
+            self._refresh_body(resource)
+        self._table.notify(slot)
+
+    def finish(self, slot: int, resource: Resource, reason: str, *, body: bool) -> None:
+        """End a subscription with a final NOTIFY."""
+        if resource.watchers is None and body:
+            self._refresh_body(resource)
+        self._table.finish(slot, reason.encode(), body=body)
+
+    def _refresh_body(self, resource: Resource) -> bytes:
+        if resource.stale:
+            document = resource.document = self._documents(resource.package, resource.presentity)
+            self._table.set_body(resource.gid, WHOLE_VIEW, _tail(resource.package.content_type, document))
+            resource.stale = False
+            if resource.fanned is None and resource not in self._changed:
+                resource.fanned = document
+        return resource.document
+
+    # ---- watcher information ----
+
+    def watcher_changed(self, resource: Resource, record: WatcherRecord) -> None:
+        """Tell the presentity's watcher information that a subscription changed state (RFC 3857 section 4.7)."""
+        for template in self._registry.templates_of(resource.package.name):
+            winfo = self._resources.get((template.name, resource.presentity))
+            if winfo is not None and winfo.watchers is not None:
+                winfo.watchers.changed(record)
+                self._changed.setdefault(winfo, record.subscribed_at)
+
+    def approve(self, slot: int) -> None:
+        """Remember that the presentity let this watcher in."""
+        self._approved.add(slot)
+
+    def record(
+        self, slot: int, status: SubscriptionStatus | None = None, event: WatcherEvent | None = None
+    ) -> WatcherRecord:
+        """Describe a subscription as watcher information does (RFC 3858 section 4.2)."""
+        facts = self._table.facts(slot)
+        parts = self._table.dialog(slot)
+        address = parse_name_addr(parts[3].decode("utf-8", "surrogateescape"))
+        if status is None:
+            status = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
+        if event is None:
+            event = WatcherEvent.APPROVED if slot in self._approved else WatcherEvent.SUBSCRIBE
+        # Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
+        name = hashlib.blake2b(b"\0".join((parts[5], parts[4], parts[7], parts[6])), digest_size=8).hexdigest()
+        return WatcherRecord(name, address.uri, address.display, status, event, facts[10], facts[9])
+
+    def offer_wanted(self, slot: int, now: float) -> None:
+        """Hand a row the body it asked for."""
+        if self._table.state(slot) != "free" and self._table.flight(slot) == "asked":
+            self._offer(slot, self.resource_of(slot), now)
+
+    def _offer(self, slot: int, resource: Resource, now: float | None = None) -> None:
+        if not self._table.ready(slot) or resource.watchers is None:
+            return
+        version, since = self._sent.get(slot, (-1, None))
+        pending = self._table.facts(slot)[5]
+        if pending:
+            self._table.notify_row(slot, b"Content-Length: 0\r\n\r\n")
+            return
+        body, sequence = resource.watchers.body(
+            since, version + 1, lambda: self._watchers(resource), self.now if now is None else now
+        )
+        self._sent[slot] = (version + 1, sequence)
+        self._table.notify_row(slot, _tail(resource.package.content_type, body))
+        listening = [self._sent[s][1] for s in self._table.group_slots(resource.gid) if s in self._sent]
+        resource.watchers.forget(min((s for s in listening if s is not None), default=sequence))
+
+    def _watchers(self, resource: Resource) -> Iterable[WatcherRecord]:
+        watched = self._resources.get((resource.package.watches, resource.presentity))
+        if watched is None:
+            return ()
+        return [self.record(slot) for slot in self._table.group_slots(watched.gid)]
+
+    def restore_version(self, slot: int, version: int) -> None:
+        """Go on above every version sent before a restart, with full state."""
+        self._sent[slot] = (version, None)
+
+    def forget(self, slot: int) -> None:
+        """Drop what is known of a row that is free."""
+        self._approved.discard(slot)
+        self._sent.pop(slot, None)
+
+    now: float = 0.0
+    """The present tick's time."""
+
+
+def _tail(content_type: str, body: bytes) -> bytes:
+    return b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (content_type.encode(), len(body), body)

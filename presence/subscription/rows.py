@@ -1,0 +1,164 @@
+"""Subscriptions as rows of `active_watchers`, and back."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from presence._fastcore import CSEQ_STRIDE, Fanout
+from presence.sip.headers import parse_name_addr, parse_uri
+from presence.store.base import Value, Write
+from presence.subscription.dialog import Dialog, Target
+from presence.values import Aor, SubscriptionStatus
+
+
+class StoredSubscription(NamedTuple):
+    """A row read at start; the first columns in the order of `active_watchers_insert`."""
+
+    presentity_uri: str
+    watcher_username: str
+    watcher_domain: str
+    to_user: str
+    to_domain: str
+    event: str
+    event_id: str
+    to_tag: str
+    from_tag: str
+    callid: str
+    local_cseq: int
+    remote_cseq: int
+    contact: str
+    record_route: str | None
+    expires: int
+    status: int
+    reason: str | None
+    version: int
+    socket_info: str
+    local_contact: str
+    from_hdr: str | None
+    to_hdr: str | None
+    subscribed_at: int | None
+    target: str | None
+    boot: int | None
+
+    @property
+    def presentity(self) -> Aor:
+        """Whose state is watched."""
+        return parse_uri(self.presentity_uri).aor()
+
+    def dialog(self, route: tuple[str, ...]) -> Dialog:
+        """The dialog; a row that OpenSIPS wrote has lost display names and URI parameters."""
+        return Dialog(
+            call_id=self.callid,
+            local=self.to_hdr or f"<{Aor(self.to_user, self.to_domain).uri}>",
+            remote=self.from_hdr or f"<{Aor(self.watcher_username, self.watcher_domain).uri}>",
+            remote_tag=self.from_tag,
+            contact=self.contact,
+            route=route,
+        )
+
+    def reached_cseq(self, boot: int) -> int:
+        """Return a CSeq that is above everything sent in this dialog so far.
+
+        `local_cseq` is what was reserved when the row was written; each start since then may have used one more
+        stride without writing it (so a start writes one number, not a row per subscription).
+        """
+        starts = boot - 1 if self.boot is None else boot - self.boot - 1
+        return self.local_cseq + CSEQ_STRIDE * max(0, starts)
+
+
+def read_rows(rows: Iterator[tuple[Value, ...]]) -> Iterator[StoredSubscription]:
+    """Turn rows (id first) into values."""
+    for row in rows:
+        yield StoredSubscription(*row[1:])  # type: ignore[arg-type]
+
+
+class Key(NamedTuple):
+    """What names a row: the unique key of `active_watchers`, and the usage for `shared_watchers`."""
+
+    presentity_uri: str
+    call_id: str
+    to_tag: str
+    from_tag: str
+    event: str
+    event_id: str
+    shared: bool
+
+    def _write(self, verb: str, *values: Value) -> Write:
+        if self.shared:
+            return Write(f"shared_watchers_{verb}", (*self[:6], *values))
+        return Write(f"active_watchers_{verb}", (*self[:4], *values))
+
+    def delete(self) -> Write:
+        """Remove the subscription."""
+        return self._write("delete")
+
+    def reserve(self, cseq_mark: int, boot: int) -> Write:
+        """Reserve CSeq numbers up to `cseq_mark`."""
+        return self._write("reserve", cseq_mark, 0, boot)
+
+    def refresh(
+        self,
+        *,
+        expires_at: int,
+        remote_cseq: int,
+        cseq_mark: int,
+        contact: str,
+        status: SubscriptionStatus,
+        boot: int,
+        target: Target,
+    ) -> Write:
+        """Extend the subscription."""
+        return self._write(
+            "refresh", expires_at, remote_cseq, cseq_mark, contact, int(status), "", 0, boot, str(target)
+        )
+
+    def insert(
+        self,
+        dialog: Dialog,
+        *,
+        watcher: Aor,
+        expires_at: int,
+        remote_cseq: int,
+        status: SubscriptionStatus,
+        reason: str,
+        socket_info: str,
+        local_contact: str,
+        subscribed_at: int,
+        target: Target,
+        boot: int,
+    ) -> Write:
+        """Store a new subscription with its first stride of CSeq numbers."""
+        to = parse_uri(parse_name_addr(dialog.local).uri).aor()
+        values = (
+            self.presentity_uri,
+            watcher.username,
+            watcher.domain,
+            to.username,
+            to.domain,
+            self.event,
+            self.event_id,
+            self.to_tag,
+            self.from_tag,
+            self.call_id,
+            CSEQ_STRIDE,
+            remote_cseq,
+            dialog.contact,
+            ", ".join(dialog.route) or None,
+            expires_at,
+            int(status),
+            reason,
+            0,
+            socket_info,
+            local_contact,
+            dialog.remote,
+            dialog.local,
+            subscribed_at,
+            str(target),
+            boot,
+        )
+        return Write("shared_watchers_insert" if self.shared else "active_watchers_insert", values)
+
+
+def key_of(table: Fanout, slot: int, presentity: Aor, package: str, *, shared: bool) -> Key:
+    """Return the key of a running subscription's row."""
+    parts = [part.decode("utf-8", "surrogateescape") for part in table.dialog(slot)]
+    return Key(presentity.uri, parts[5], parts[7], parts[4], package, parts[6], shared)

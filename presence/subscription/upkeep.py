@@ -1,0 +1,184 @@
+"""What time and the network do to subscriptions: expiry, failed NOTIFYs, CSeq numbers running out, a restart."""
+
+import ipaddress
+from functools import partial
+from typing import NamedTuple
+
+from presence._fastcore import CSEQ_STRIDE, Fanout
+from presence.errors import SipError, StoreError
+from presence.events.registry import Registry
+from presence.policy.decision import ALLOW, Policy
+from presence.store.base import Store
+from presence.subscription.book import Book
+from presence.subscription.dialog import Network, Target
+from presence.subscription.ending import Ending
+from presence.subscription.machine import REMOVING_RESPONSES, Input
+from presence.subscription.notify import Notify
+from presence.subscription.rows import StoredSubscription, read_rows
+from presence.values import Aor, SubscriptionStatus
+
+NEVER_ENDS = 0x7FFFFFFF
+
+
+class FailurePolicy(NamedTuple):
+    """What a failed NOTIFY does to its subscription (RFC 6665 section 4.2.2)."""
+
+    remove_on_timeout: bool
+    remove_on_any_failure: bool
+
+    def removes(self, status: int) -> bool:
+        """Whether a final response, or 408 for none, ends the subscription."""
+        if status == 408:
+            return self.remove_on_timeout
+        return self.remove_on_any_failure or status in REMOVING_RESPONSES
+
+
+class Upkeep:
+    """Turns what the watcher table reports into changes of subscriptions."""
+
+    def __init__(
+        self,
+        table: Fanout,
+        store: Store,
+        notify: Notify,
+        book: Book,
+        ending: Ending,
+        failures: FailurePolicy,
+    ) -> None:
+        self._table = table
+        self._store = store
+        self._notify = notify
+        self._book = book
+        self._ending = ending
+        self._failures = failures
+
+    def tick(self, now: float) -> None:
+        """Handle what the table reported since the last call."""
+        for slot, kind, status, retry_after in self._table.take_events():
+            if kind == "ended":
+                self._notify.release_leaving()
+            elif self._table.state(slot) == "free":
+                continue
+            elif kind == "want":
+                self._notify.offer_wanted(slot)
+            elif kind == "expired":
+                self._ending.end(slot, Input.EXPIRED, now)
+            elif kind == "failed":
+                self._failed(slot, status, retry_after, now)
+            elif kind == "reserve":
+                self._reserve(slot)
+        self._ending.tick(now)
+
+    def _failed(self, slot: int, status: int, retry_after: int, now: float) -> None:
+        if self._table.flight(slot) != "failed":
+            return
+        if retry_after and status not in REMOVING_RESPONSES:
+            self._table.retry(slot, now + retry_after)
+        elif self._failures.removes(status):
+            self._ending.end(slot, Input.NOTIFY_FAILED, now)
+        else:
+            self._table.settle(slot)
+
+    def _reserve(self, slot: int) -> None:
+        facts = self._table.facts(slot)
+        mark = facts[6] + 2 * CSEQ_STRIDE
+        writes = [self._book.key(usage).reserve(mark, self._book.boot) for usage in self._table.usages(facts[3])]
+        if writes:
+            self._store.submit(writes, partial(self._reserved, slot, mark))
+        else:
+            # Only final NOTIFYs are left in this dialog; their rows are gone already.
+            self._table.reserved(slot, NEVER_ENDS)
+
+    def _reserved(self, slot: int, mark: int, error: StoreError | None) -> None:
+        if error is None and self._table.state(slot) != "free":
+            self._table.reserved(slot, mark)
+
+
+class Restorer:
+    """Takes over the subscriptions the database holds, also those that expired while the server was down."""
+
+    def __init__(
+        self,
+        table: Fanout,
+        store: Store,
+        notify: Notify,
+        book: Book,
+        registry: Registry,
+        policy: Policy,
+        *,
+        links: dict[str, int],
+        allowed: tuple[Network, ...],
+    ) -> None:
+        self._table = table
+        self._store = store
+        self._notify = notify
+        self._book = book
+        self._registry = registry
+        self._policy = policy
+        self._links = links
+        self._allowed = allowed
+
+    def load(self, now: float) -> tuple[int, int]:
+        """Load every row and queue a NOTIFY for each; return how many were taken and how many could not be."""
+        taken = refused = 0
+        for query, shared in (("active_watchers_load", False), ("shared_watchers_load", True)):
+            for row in read_rows(self._store.read(query)):
+                try:
+                    self._restore(row, shared=shared)
+                    taken += 1
+                except (SipError, ValueError, TypeError, AttributeError):
+                    refused += 1
+        self._notify.changed_all(now)
+        return taken, refused
+
+    def _restore(self, row: StoredSubscription, *, shared: bool) -> None:
+        package = self._registry.get(row.event)
+        if package is None or row.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING):
+            raise ValueError("not a running subscription of a package served here")
+        dialog = row.dialog()
+        target = self._target(row)
+        tag = row.to_tag.encode()
+        owner = self._book.find_dialog(row.callid, row.to_tag, row.from_tag) if shared else 0
+        slot = self._table.reserve() if owner else self._table.reserve_tagged(tag)
+        foreign = slot == 0
+        if foreign:
+            slot = self._table.reserve()
+        reached = row.reached_cseq(self._book.boot)
+        resource = self._notify.resource(package, row.presentity)
+        pending = row.status == SubscriptionStatus.PENDING
+        decision = ALLOW
+        if package.authorised:
+            watcher = Aor(row.watcher_username, row.watcher_domain)
+            decision = self._policy.decide(row.presentity, watcher, package.name)
+        try:
+            self._table.fill(
+                slot,
+                resource.gid,
+                dialog.parts(row.event_id, row.to_tag if foreign else "", row.local_contact if foreign else ""),
+                owner=owner,
+                remote_cseq=row.remote_cseq,
+                cseq=reached,
+                cseq_mark=reached + CSEQ_STRIDE,
+                expires_at=max(0, row.expires),
+                pending=pending,
+                view=0 if pending else decision.view,
+                subscribed_at=row.subscribed_at or 0,
+            )
+            link = self._links.get(row.socket_info)
+            if link is None:
+                link = self._links.get(f"any/{target.transport}", 0)
+            self._book.aim(slot, link, target)
+        except ValueError:
+            self._table.release(slot)
+            raise
+        if foreign and not owner:
+            self._book.adopt(slot, row.callid, row.to_tag, row.from_tag)
+        self._book.note(slot, dialog, shared=shared)
+        if resource.watchers is not None:
+            self._notify.restore_version(slot, reached)
+
+    def _target(self, row: StoredSubscription) -> Target:
+        target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
+        if not any(ipaddress.ip_address(target.host) in network for network in self._allowed):
+            raise ValueError("the target's address is not allowed")
+        return target
