@@ -66,6 +66,8 @@ _KINDS = {
 }
 _ROOT = f"{PIDF}{_PART}presence"
 _START_TAG = re.compile(rb"""(<[^\s/>]++)(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
+# What is no URI makes stricter readers refuse the whole document a watcher gets.
+_NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
 
 
@@ -106,6 +108,8 @@ class _Cutter:
         return PidfDocument(tuple(self._fragments), self._declared)
 
     def _on_declaration(self, prefix: str | None, uri: str | None) -> None:
+        if uri and _NAMESPACE_NAME.fullmatch(uri) is None:
+            raise BadRequest("Namespace Name Is Not a URI")
         if self._depth == 0:
             if len(self._root) >= MAX_DECLARATIONS:
                 raise BadRequest("Too Many Namespace Declarations")

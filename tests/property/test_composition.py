@@ -92,7 +92,7 @@ def expected(published: list[bytes]) -> set[tuple[bytes, tuple[tuple[str, str | 
     return survivors
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(bodies(), max_size=4))
 def test_every_surviving_child_is_canonically_what_was_published(published: list[bytes]) -> None:
     documents = [parse_pidf(body) for body in published]
@@ -104,7 +104,7 @@ def test_every_surviving_child_is_canonically_what_was_published(published: list
     assert order == sorted(order)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(bodies(), max_size=4))
 def test_no_prefix_is_invented_or_renamed(published: list[bytes]) -> None:
     tag = re.compile(rb"<([^\s/>!?=]+)[\s/>]")
@@ -113,11 +113,12 @@ def test_no_prefix_is_invented_or_renamed(published: list[bytes]) -> None:
     assert set(tag.findall(children)) <= {name for body in published for name in tag.findall(body)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bodies())
 def test_composing_what_was_composed_changes_nothing(body: bytes) -> None:
     once = compose("sip:alice@example.com", [parse_pidf(body)])
-    assert compose("sip:alice@example.com", [parse_pidf(once)]) == once
+    again = compose("sip:alice@example.com", [parse_pidf(once)])
+    assert [f.text for f in parse_pidf(again).fragments] == [f.text for f in parse_pidf(once).fragments]
 
 
 def refusal(read: Callable[[bytes], object], body: bytes) -> str:
@@ -128,7 +129,7 @@ def refusal(read: Callable[[bytes], object], body: bytes) -> str:
     return "accepted"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(bodies(), st.integers(0, 400), st.integers(0, 40), st.binary(max_size=8))
 def test_a_damaged_body_is_read_or_refused_with_a_bad_request(
     body: bytes, at: int, length: int, put: bytes
@@ -139,3 +140,5 @@ def test_a_damaged_body_is_read_or_refused_with_a_bad_request(
         assert reason.isascii()
         assert reason.isprintable()
         assert len(reason) <= 100
+    if refusal(parse_pidf, damaged) == "accepted":
+        etree.fromstring(compose("sip:alice@example.com", [parse_pidf(damaged), parse_pidf(body)]))

@@ -122,6 +122,7 @@ HOSTILE = {
     "cut short": (BARESIP[:-20], "Malformed XML at Line 1"),
     "no space between attributes": (b'<presence xmlns="urn:x"entity="a"/>', "Malformed XML at Line 1"),
     "undeclared prefix": (pidf("<e:x/>"), "Malformed XML at Line 1: unbound prefix"),
+    "namespace name": (pidf("<x xmlns='no uri'/>"), "Namespace Name Is Not a URI"),
     "undeclared entity": (pidf("&e;"), "Malformed XML at Line 1: undefined entity"),
     "bad UTF-8": (pidf("x").replace(b">x<", b">\xff<"), "Malformed XML at Line 1"),
     "bad UTF-16": (b"\xff\xfe<\0\x00", "XML Body Is Not Valid UTF-16"),
