@@ -1,12 +1,16 @@
 """`presence serve`: run the server until it is told to stop."""
 
 import argparse
+import errno
 from typing import Any
 
 from presence import logbook
 from presence.cli.configuration import add_arguments, load_config
 from presence.config import Config
 from presence.errors import ConfigError
+
+
+_UNAVAILABLE = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -28,13 +32,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         return server.run(config)
     except OSError as failure:
-        raise explain(failure, config) from failure
+        explained = explain(failure, config)
+        if explained is None:
+            raise
+        raise explained from failure
 
 
-def explain(failure: OSError, config: Config) -> ConfigError:
-    """Return what the operating system refused, in the words of the settings."""
+def explain(failure: OSError, config: Config) -> ConfigError | None:
+    """Return what the operating system refused in the words of the settings; None when none is to blame."""
     reason = failure.strerror or str(failure)
     if failure.filename is not None:
         return ConfigError(f"cannot open {failure.filename}: {reason}")
+    if failure.errno not in _UNAVAILABLE:
+        return None
     listeners = ", ".join(config.server.listen)
     return ConfigError(f"server.listen in {config.origin('server', 'listen')}: {listeners}: {reason}")

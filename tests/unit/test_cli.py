@@ -96,6 +96,10 @@ def test_a_port_that_is_taken_is_told_in_the_words_of_the_settings():
     assert told == "server.listen in --set: udp:127.0.0.1:5060: Address already in use"
 
 
+def test_what_no_setting_can_mend_is_not_blamed_on_one():
+    assert explain(OSError(errno.ENOSPC, "No space left on device"), load()) is None
+
+
 def test_a_file_that_cannot_be_written_is_told_by_name():
     failure = PermissionError(errno.EACCES, "Permission denied", "/var/presence.ready")
     assert str(explain(failure, load())) == "cannot open /var/presence.ready: Permission denied"
