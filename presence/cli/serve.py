@@ -9,7 +9,6 @@ from presence.cli.configuration import add_arguments, load_config
 from presence.config import Config
 from presence.errors import ConfigError
 
-
 _UNAVAILABLE = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM)
 
 
