@@ -1,0 +1,113 @@
+"""One ASGI application for health, readiness and metrics, and the server that carries it."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from presence.errors import ConfigError
+from presence.http.metrics import build_registry
+from presence.tally import Tally
+
+HEADER_BYTES_MAX = 16 * 1024
+CONNECTIONS_MAX = 100
+KEEP_ALIVE_S = 5
+STOP_S = 2
+
+
+def build_app(tally: Tally, ready: Callable[[], bool], *collectors: Collector) -> Starlette:
+    """Return the application; `ready` says whether SIP is served, `collectors` are shown beside the tally."""
+    registry = build_registry(tally, collectors)
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
+    )
+
+
+class HttpServer:
+    """Serves the application from the event loop that runs already, until told to stop."""
+
+    def __init__(self, host: str, port: int, app: Starlette) -> None:
+        self._host = host
+        self.port = port
+        """The port served; the one taken, once started, when 0 was asked for."""
+        self._server = _QuietServer(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                http="h11",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_S,
+                h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; raises `ConfigError` when the address cannot be had."""
+        listener = self._bind()
+        self.port = listener.getsockname()[1]
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+
+    async def stop(self) -> None:
+        """Finish the responses under way, for a moment, and close everything."""
+        if self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+            self._serving = None
+
+    def _bind(self) -> socket.socket:
+        """Bind here and not in uvicorn, which would end the process when the port is taken."""
+        listener = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._host, self.port))
+        except OSError as failure:
+            listener.close()
+            raise ConfigError(
+                f"http.listen: cannot listen on {self._host} port {self.port}: {failure.strerror}"
+            ) from None
+        return listener
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn that leaves signals to the process and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listening.set()

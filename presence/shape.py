@@ -1,0 +1,93 @@
+"""The shapes a text among the settings may have: addresses, listeners, domains, networks."""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+
+class Listener(NamedTuple):
+    """Where SIP is received: transport, IP address without brackets, port."""
+
+    transport: str
+    host: str
+    port: int
+
+
+class Shape(NamedTuple):
+    """What is allowed, in words, and the function that returns the canonical text or raises `ValueError`."""
+
+    allowed: str
+    canonical: Callable[[str], str]
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host (an IP address without brackets) and port of ADDRESS:PORT."""
+    found = re.fullmatch(r"(?:\[([^\[\]]*:[^\[\]]*)\]|([^\[\]:]*)):([0-9]{1,5})", text)
+    if found is None or int(found[3]) > 65535:
+        raise ValueError(text)
+    host = "127.0.0.1" if found[2] == "localhost" else found[1] or found[2]
+    return str(ip_address(host)), int(found[3])
+
+
+def write_address(host: str, port: int) -> str:
+    """Return ADDRESS:PORT with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_listener(text: str) -> Listener:
+    """Return the parts of udp:ADDRESS:PORT or tcp:ADDRESS:PORT."""
+    transport, _, address = text.partition(":")
+    if transport.lower() not in ("udp", "tcp"):
+        raise ValueError(text)
+    return Listener(transport.lower(), *parse_address(address))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs of this machine can reach that IP address."""
+    return ip_address(host).is_loopback
+
+
+def _listener(text: str) -> str:
+    transport, host, port = parse_listener(text)
+    return f"{transport}:{write_address(host, port)}"
+
+
+def _address(text: str) -> str:
+    return write_address(*parse_address(text))
+
+
+def _domain(text: str) -> str:
+    """Host of RFC 3261 section 25.1, in lower case as every comparison wants it."""
+    if text.startswith("[") and text.endswith("]") and ":" in text:
+        return f"[{ip_address(text[1:-1])}]"
+    return _matching(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9.])?", text).lower().rstrip(".")
+
+
+def _matching(pattern: str, text: str) -> str:
+    if re.fullmatch(pattern, text) is None:
+        raise ValueError(text)
+    return text
+
+
+def _or_nothing(shape: Shape) -> Shape:
+    return Shape(f"{shape.allowed}, or empty", lambda text: shape.canonical(text) if text else text)
+
+
+LISTENER = Shape("udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets", _listener)
+ADDRESS_OR_NOTHING = _or_nothing(Shape("ADDRESS:PORT with an IP address, IPv6 in brackets", _address))
+DOMAIN = Shape("a host name or an IP address, without port", _domain)
+NETWORK = Shape("a network such as 192.0.2.0/24 or 2001:db8::/32", lambda text: str(ip_network(text)))
+PATH = Shape(
+    "a file name in UTF-8 without control characters",
+    lambda text: _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,4096}", text),
+)
+PATH_OR_NOTHING = _or_nothing(PATH)
+PRODUCT = Shape(
+    "1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text)
+)
+CONTACT_USER = Shape(
+    # RFC 3261 section 25.1, `user` without escapes, which nothing here would undo.
+    "letters, digits and -_.!~*'()&=+$,;?/ only, or empty",
+    lambda text: _matching(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]{0,200}", text),
+)
