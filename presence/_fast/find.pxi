@@ -64,15 +64,16 @@ cdef extern from *:
         for (; p < e; p++) count += (unsigned char)*p <= 0x1f;
         return count;
     }
+    /* Names have at most 32 letters. */
+    static inline uint32_t name_differs(const char *p, const unsigned char *text, const unsigned char *fold) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        v = _mm_or_si128(v, _mm_loadu_si128((const __m128i *)fold));
+        return ~(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_loadu_si128((const __m128i *)text)));
+    }
     static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold, uint32_t n) {
-        for (uint32_t i = 0; i < n; i += 16) {
-            __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-            v = _mm_or_si128(v, _mm_loadu_si128((const __m128i *)(fold + i)));
-            v = _mm_cmpeq_epi8(v, _mm_loadu_si128((const __m128i *)(text + i)));
-            const uint32_t want = n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1;
-            if (((uint32_t)_mm_movemask_epi8(v) & want) != want) return 0;
-        }
-        return 1;
+        if (n <= 16) return (name_differs(p, text, fold) & ((1u << n) - 1)) == 0;
+        return (name_differs(p, text, fold) & 0xffffu) == 0
+            && (name_differs(p + 16, text + 16, fold + 16) & ((1u << (n - 16)) - 1)) == 0;
     }
     #else
     static inline const char *find_byte(const char *p, const char *e, char c) {

@@ -45,46 +45,49 @@ cdef struct HeaderName:
     uint8_t text[32]
     uint8_t fold[32]        # 0x20 where a letter stands: or-ed in, it makes the letter small
 
-cdef HeaderName NAMES[H_COUNT]      # by size
-cdef uint8_t NAMES_OF_SIZE[34]      # the first entry of that size or more
+cdef HeaderName NAMES[128]          # by name_slot
 cdef uint8_t COMPACT_IDS[256]
 cdef dict OTHER_LONG = {compact: name for name, compact in OTHER_COMPACT.items()}
 cdef dict HEADER_IDS = {}           # every form, lower case -> HeaderId
 
 
-cdef void fill_names():
+cdef inline uint32_t name_slot(const char* p, uint32_t n) noexcept nogil:
+    """A hash of length, first and last letter under which no two names of HEADER_NAMES meet."""
+    return (2 * (<uint8_t>p[0] | 0x20) + (<uint8_t>p[n - 1] | 0x20) + 11 * n) & 127
+
+
+cdef void fill_names() except *:
     cdef HeaderName* entry
-    cdef int i, k
-    ordered = sorted(HEADER_NAMES, key=lambda item: len(item[1]))
+    cdef bytes name
+    cdef int k
+    memset(NAMES, 0, sizeof(NAMES))
     memset(COMPACT_IDS, 0, sizeof(COMPACT_IDS))
-    for i, (header, name, compact) in enumerate(ordered):
-        entry = &NAMES[i]
-        memset(entry, 0, sizeof(HeaderName))
+    for header, text, compact in HEADER_NAMES:
+        name = text.lower().encode()
+        entry = &NAMES[name_slot(name, len(name))]
+        if entry.id:
+            raise AssertionError(f"{text} needs another name_slot")
         entry.id = header
         entry.size = len(name)
-        for k, letter in enumerate(name.lower()):
-            entry.text[k] = ord(letter)
-            entry.fold[k] = 0x20 if letter.isalpha() else 0
-        HEADER_IDS[name.lower()] = header
+        for k, letter in enumerate(name):
+            entry.text[k] = letter
+            entry.fold[k] = 0x20 if chr(letter).isalpha() else 0
+        HEADER_IDS[text.lower()] = header
         if compact:
             HEADER_IDS[compact] = header
             COMPACT_IDS[ord(compact)] = COMPACT_IDS[ord(compact.upper())] = header
-    for i in range(34):
-        NAMES_OF_SIZE[i] = sum(1 for item in ordered if len(item[1]) < i)
 
 
 fill_names()
 
 
 cdef inline uint8_t header_id(const char* p, uint32_t n) noexcept nogil:
-    cdef uint8_t i
+    cdef const HeaderName* entry
     if n == 1:
         return COMPACT_IDS[<uint8_t>p[0]]
-    if n > 32:
-        return H_OTHER
-    for i in range(NAMES_OF_SIZE[n], NAMES_OF_SIZE[n + 1]):
-        if name_equal(p, NAMES[i].text, NAMES[i].fold, n):
-            return NAMES[i].id
+    entry = &NAMES[name_slot(p, n)]
+    if entry.size == n and name_equal(p, entry.text, entry.fold, n):
+        return entry.id
     return H_OTHER
 
 
