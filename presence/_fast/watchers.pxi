@@ -139,7 +139,7 @@ cdef class WatcherTable:
         for i in range(self.link_count):
             free(self.links[i].via)
             free(self.links[i].contact)
-        free(self.ready)
+        free(self.ring)
         free(self.events)
         free(self.scratch)
 
@@ -464,7 +464,7 @@ cdef class WatcherTable:
         row = &self.rows[slot]
         if row.state == ROW_FREE or row.tag_check != <uint32_t>check or row.owner != <uint32_t>slot:
             return 0
-        if row.blob == NULL or row.size[<int>PART_LOCAL_TAG]:
+        if row.blob == NULL or row.size[PART_LOCAL_TAG]:
             return 0
         if not part_equal(row, PART_CALL_ID, call_id, call_id_size):
             return 0
