@@ -111,6 +111,8 @@ class Registrar:
         address = parse_name_addr(contact)
         if len(address.uri) > MAX_CONTACT_LENGTH or ":" not in address.uri:
             raise BadRequest("Bad Contact")
+        if _is_sip(address.uri):
+            parse_uri(address.uri)  # raises when it is malformed
         interval_s = self._interval(request, address)
         known = next(
             (found for found in bindings.values() if _same_address(found.contact, address.uri)), None
@@ -134,10 +136,8 @@ class Registrar:
         if text is not None:
             well_formed = text.isascii() and text.isdigit() and len(text) <= 10
             requested_s = int(text) if well_formed else MALFORMED_EXPIRES_S
-        elif request.header("Expires") is not None:
-            requested_s = MALFORMED_EXPIRES_S if request.expires is None else request.expires
         else:
-            requested_s = self._default_expires_s
+            requested_s = self._default_expires_s if request.expires is None else request.expires
         if 0 < requested_s < min(self._min_expires_s, BRIEF_S):
             raise IntervalTooBrief(headers=(("Min-Expires", str(self._min_expires_s)),))
         return min(requested_s, self._max_expires_s)
@@ -187,11 +187,15 @@ def _quality(address: NameAddr) -> float | None:
     return q if 0 <= q <= 1 else None
 
 
+def _is_sip(uri: str) -> bool:
+    return uri.lower().startswith(("sip:", "sips:"))
+
+
 def _same_address(one: str, other: str) -> bool:
     """Compare contact addresses (RFC 3261 section 19.1.4); of other schemes than SIP, letter by letter."""
     if one == other:
         return True
-    if not all(uri.lower().startswith(("sip:", "sips:")) for uri in (one, other)):
+    if not (_is_sip(one) and _is_sip(other)):
         return False
     a, b = parse_uri(one), parse_uri(other)
     return _identity(a) == _identity(b) and _agree(a.params, b.params)

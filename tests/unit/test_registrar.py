@@ -118,7 +118,7 @@ def test_rfc3261_10_3_6_asterisk_removes_all(registry: Registry) -> None:
     assert registry.contacts() == []
 
 
-@pytest.mark.parametrize("expires", [None, "10", "nonsense"])
+@pytest.mark.parametrize("expires", [None, "10"])
 def test_rfc3261_10_3_6_asterisk_needs_expires_zero(registry: Registry, expires: str | None) -> None:
     with pytest.raises(BadRequest):
         registry.decide(a_register("*", expires=expires))
