@@ -46,9 +46,7 @@ def store(
     filled.close()
 
 
-def write_group(
-    store: SqliteStore, waiting: "queue.SimpleQueue[Callable[[], None]]", writes: list[Write]
-) -> None:
+def write_group(store: SqliteStore, waiting: "queue.SimpleQueue[Callable[[], None]]", writes: list[Write]) -> None:
     acknowledged: list[StoreError | None] = []
     for write in writes:
         store.submit([write], acknowledged.append)
@@ -84,6 +82,4 @@ def bench_durable_upserts(
     benchmark.pedantic(one_group, setup=prepare, rounds=20_000 // (size + 20), warmup_rounds=2)
     benchmark.extra_info["rows per second"] = round(rows / wall_s)
     benchmark.extra_info["processor us per row"] = round(cpu_s / rows * 1e6, 1)
-    print(
-        f"\ngroups of {size}: {rows / wall_s:,.0f} rows/s, {cpu_s / rows * 1e6:.1f} us of processor per row"
-    )
+    print(f"\ngroups of {size}: {rows / wall_s:,.0f} rows/s, {cpu_s / rows * 1e6:.1f} us of processor per row")

@@ -71,11 +71,7 @@ class Registrar:
         if "*" in contacts:
             writes = self._remove_all(request, aor, bindings)
         else:
-            writes = [
-                write
-                for contact in contacts
-                for write in self._bind(request, aor, bindings, contact, int(now))
-            ]
+            writes = [write for contact in contacts for write in self._bind(request, aor, bindings, contact, int(now))]
         if len(bindings) > self._max_bindings:
             raise Forbidden("Too Many Contacts")
         return Registration(aor, writes, tuple(_contact_line(binding, now) for binding in bindings.values()))
@@ -104,9 +100,7 @@ class Registrar:
         bindings.clear()
         return writes
 
-    def _bind(
-        self, request: Message, aor: Aor, bindings: dict[str, Binding], contact: str, now_s: int
-    ) -> list[Write]:
+    def _bind(self, request: Message, aor: Aor, bindings: dict[str, Binding], contact: str, now_s: int) -> list[Write]:
         """Step 7 for one contact address: keep `bindings` as they will be and return how to get there."""
         address = parse_name_addr(contact)
         if len(address.uri) > MAX_CONTACT_LENGTH or ":" not in address.uri:
@@ -114,9 +108,7 @@ class Registrar:
         if _is_sip(address.uri):
             parse_uri(address.uri)  # raises when it is malformed
         interval_s = self._interval(request, address)
-        known = next(
-            (found for found in bindings.values() if _same_address(found.contact, address.uri)), None
-        )
+        known = next((found for found in bindings.values() if _same_address(found.contact, address.uri)), None)
         if known is not None:
             _refuse_older(request, known)
             del bindings[known.contact]

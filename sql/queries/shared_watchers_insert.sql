@@ -1,8 +1,8 @@
--- Parameters: presentity_uri, watcher_username, watcher_domain, to_user, to_domain, event, event_id, to_tag, from_tag, callid, local_cseq, remote_cseq, contact, record_route, expires, status, reason, version, socket_info, local_contact, from_hdr, to_hdr, subscribed_at, accept, view
+-- Parameters: presentity_uri, watcher_username, watcher_domain, to_user, to_domain, event, event_id, to_tag, from_tag, callid, local_cseq, remote_cseq, contact, record_route, expires, status, reason, version, socket_info, local_contact, from_hdr, to_hdr, subscribed_at, target, boot
 INSERT INTO shared_watchers (
     presentity_uri, watcher_username, watcher_domain, to_user, to_domain, event, event_id, to_tag,
     from_tag, callid, local_cseq, remote_cseq, contact, record_route, expires, status, reason,
-    version, socket_info, local_contact, from_hdr, to_hdr, subscribed_at, accept, view
+    version, socket_info, local_contact, from_hdr, to_hdr, subscribed_at, target, boot
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
     ?22, ?23, ?24, ?25
@@ -25,5 +25,5 @@ ON CONFLICT (presentity_uri, callid, to_tag, from_tag, event, event_id) DO UPDAT
     from_hdr         = excluded.from_hdr,
     to_hdr           = excluded.to_hdr,
     subscribed_at    = excluded.subscribed_at,
-    accept           = excluded.accept,
-    view             = excluded.view;
+    target           = excluded.target,
+    boot             = excluded.boot;

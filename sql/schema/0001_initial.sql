@@ -47,8 +47,8 @@ CREATE TABLE active_watchers (
     from_hdr         TEXT,             -- the watcher's From as it stood, without its tag
     to_hdr           TEXT,             -- the To as it stood, without a tag
     subscribed_at    INTEGER,
-    accept           TEXT,
-    view             TEXT
+    target           TEXT,               -- where NOTIFYs go: transport:address:port
+    boot             INTEGER             -- the start of the server that wrote local_cseq
 );
 CREATE UNIQUE INDEX active_watchers_idx ON active_watchers (presentity_uri, callid, to_tag, from_tag);
 
@@ -108,8 +108,8 @@ CREATE TABLE shared_watchers (
     from_hdr         TEXT,
     to_hdr           TEXT,
     subscribed_at    INTEGER,
-    accept           TEXT,
-    view             TEXT
+    target           TEXT,               -- where NOTIFYs go: transport:address:port
+    boot             INTEGER             -- the start of the server that wrote local_cseq
 );
 CREATE UNIQUE INDEX shared_watchers_idx
     ON shared_watchers (presentity_uri, callid, to_tag, from_tag, event, event_id);

@@ -60,9 +60,7 @@ def test_a_bad_change_does_not_refuse_its_neighbours(
     assert len(etags(writing)) == 17
 
 
-def test_a_constraint_and_a_value_sqlite_cannot_hold_are_refused_alone(
-    store: SqliteStore, answers: Answers
-) -> None:
+def test_a_constraint_and_a_value_sqlite_cannot_hold_are_refused_alone(store: SqliteStore, answers: Answers) -> None:
     store.submit([publish("a")], answers.done)
     store.submit([publish("b"), refresh("b", "a")], answers.done)  # the entity-tag is taken
     store.submit([publish("c", username=None)], answers.done)  # type: ignore[arg-type]
@@ -123,9 +121,7 @@ def test_close_writes_what_is_queued_and_calls_every_done_then_none(
     store.close()
 
 
-def test_what_callbacks_submit_while_closing_is_written(
-    path: str, caller: CallerThread, answers: Answers
-) -> None:
+def test_what_callbacks_submit_while_closing_is_written(path: str, caller: CallerThread, answers: Answers) -> None:
     store = SqliteStore(path, call_soon=caller.call_soon)
     store.submit([publish("a")], lambda _error: store.submit([publish("b")], answers.done))
     store.close()

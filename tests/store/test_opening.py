@@ -127,8 +127,6 @@ def test_a_row_inserted_as_for_opensips_is_loaded(path: str) -> None:
 def test_publications_load_oldest_first(store: SqliteStore, answers: Answers) -> None:
     for etag, received, order in (("late", 1002, None), ("b", 1001, 2), ("a", 1001, 1), ("early", 1000, 9)):
         write = publish(etag)
-        store.submit(
-            [write._replace(params=(*write.params[:5], received, order, *write.params[7:]))], answers.done
-        )
+        store.submit([write._replace(params=(*write.params[:5], received, order, *write.params[7:]))], answers.done)
     store.flush()
     assert [row[4] for row in store.read("presentity_load")] == ["early", "a", "b", "late"]

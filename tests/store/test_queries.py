@@ -22,9 +22,7 @@ def schema() -> Iterator[apsw.Connection]:
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
-def test_each_statement_fits_the_schema_and_names_its_parameters(
-    schema: apsw.Connection, query: Query
-) -> None:
+def test_each_statement_fits_the_schema_and_names_its_parameters(schema: apsw.Connection, query: Query) -> None:
     details = apsw.ext.query_info(schema, query.sql)
     assert details.query_remaining is None, "one whole statement"
     assert details.bindings_count == len(query.parameters)

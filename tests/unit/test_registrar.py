@@ -95,9 +95,7 @@ def test_rfc3261_10_3_1_a_domain_not_served_is_404(registry: Registry) -> None:
 
 def test_a_registrar_without_domains_serves_all(registry: Registry) -> None:
     registry.registrar = Registrar(registry.store)
-    registration = registry.decide(
-        a_register("<sip:bob@192.0.2.1>", uri="sip:example.net", to="sip:bob@example.org")
-    )
+    registration = registry.decide(a_register("<sip:bob@192.0.2.1>", uri="sip:example.net", to="sip:bob@example.org"))
     assert registration.aor == Aor("bob", "example.org")
 
 
@@ -150,9 +148,7 @@ def test_rfc3261_10_3_6_asterisk_out_of_order_removes_nothing(registry: Registry
 def test_rfc3261_10_3_7_the_interval_granted(
     registry: Registry, contact: str, expires: str | None, granted: int
 ) -> None:
-    assert registry.register(a_register(contact, expires=expires)) == [
-        f"<sip:alice@192.0.2.1>;expires={granted}"
-    ]
+    assert registry.register(a_register(contact, expires=expires)) == [f"<sip:alice@192.0.2.1>;expires={granted}"]
 
 
 def test_rfc3261_10_3_7_too_brief_is_423_with_min_expires(registry: Registry) -> None:
@@ -248,6 +244,4 @@ def test_a_malformed_contact_is_400(registry: Registry, contact: str) -> None:
 
 @pytest.mark.parametrize("q", ["", "2", "-1", "nan", "much"])
 def test_a_malformed_q_is_as_if_absent(registry: Registry, q: str) -> None:
-    assert registry.register(a_register(f"<sip:alice@192.0.2.1>;q={q}")) == [
-        "<sip:alice@192.0.2.1>;expires=3600"
-    ]
+    assert registry.register(a_register(f"<sip:alice@192.0.2.1>;q={q}")) == ["<sip:alice@192.0.2.1>;expires=3600"]
