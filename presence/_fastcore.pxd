@@ -286,7 +286,7 @@ cdef int socket_family(int fd) except -1
 cdef class WatcherTable:
     cdef uint64_t secret, random
     cdef double epoch
-    cdef uint32_t t1_ms, t2_ms
+    cdef uint32_t t1_ms, t2_ms, expires_offset_s
     cdef uint8_t shard
     cdef bytes contact_user, user_agent
     cdef const char* contact_user_text

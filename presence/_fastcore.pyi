@@ -157,6 +157,7 @@ class WatcherTable:
         t2_ms: int = ...,
         user_agent: bytes = ...,
         contact_user: bytes = ...,
+        expires_offset_s: int = ...,
         shard: int = ...,
     ) -> None: ...
     def add_link(self, fd: int, *, reliable: bool, via: bytes, contact: bytes) -> int: ...

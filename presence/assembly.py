@@ -85,6 +85,7 @@ class Node:
             t2_ms=serve.timer_t2_ms,
             user_agent=serve.software.encode(),
             contact_user=settings.contact_user.encode(),
+            expires_offset_s=settings.expires_offset,
         )
         domains = frozenset(serve.domain)
         self.policy: Policy = (

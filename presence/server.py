@@ -96,7 +96,7 @@ class Server:
             database.path,
             durability=database.durability,
             call_soon=self._loop.call_soon_threadsafe,
-            on_commit=lambda seconds, rows: self.tally.commit.observe(seconds),
+            on_commit=self._committed,
         )
 
     async def start(self) -> None:
@@ -148,6 +148,11 @@ class Server:
 
     def _streamed(self, messages: list[Message]) -> None:
         self.node.receive(messages, self.clock.now())
+        self._wake()
+
+    def _committed(self, seconds: float, rows: int) -> None:
+        """Answers and NOTIFYs follow from this commit: they leave in this turn of the loop."""
+        self.tally.commit.observe(seconds)
         self._wake()
 
     def _wake(self) -> None:

@@ -188,6 +188,7 @@ cdef class Fanout(WatcherTable):
         cdef Row* owner = &self.rows[row.owner]
         cdef Group* group = &self.groups[row.group]
         cdef Body* body = NULL
+        cdef double until
         if owner.cseq >= owner.cseq_mark:
             row.flight = FLIGHT_HELD
             if not owner.flags & FLAG_RESERVING:
@@ -212,7 +213,9 @@ cdef class Fanout(WatcherTable):
         row.flying_cseq = owner.cseq
         row.key = self.next_key(slot, owner.cseq)
         row.flying_state = row.state
-        row.flying_left = <uint32_t>(row.expires_at - now) if row.expires_at > now else 0
+        # Rounded up: a second too few each time would make clients refresh ever earlier.
+        until = row.expires_at - self.expires_offset_s
+        row.flying_left = <uint32_t>(until - now + 0.999) if until > now else 0
         row.flight = FLIGHT_FLYING
         row.began_ms = self.milliseconds(now)
         row.interval_ms = self.t1_ms
