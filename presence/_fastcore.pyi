@@ -1,7 +1,5 @@
 """The typed face of the compiled core."""
 
-from collections.abc import Iterable
-
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
@@ -93,7 +91,7 @@ class Framer:
         """True when the stream can no longer be framed and the connection must be closed."""
     @property
     def pings(self) -> int:
-        """CRLFCRLF keep-alives seen since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
+        """CRLFCRLF keep-alives since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
     @property
     def buffered(self) -> int:
         """Bytes held of an incomplete message, bounded by max_message."""
