@@ -95,7 +95,7 @@ class Framer:
         """True when the stream can no longer be framed and the connection must be closed."""
     @property
     def pings(self) -> int:
-        """CRLFCRLF keep-alives seen since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
+        """CRLFCRLF keep-alives since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
     @property
     def buffered(self) -> int:
         """Bytes held of an incomplete message, bounded by max_message."""
