@@ -112,9 +112,7 @@ def check_counts(slow: Slow) -> None:
     names = [name for name, _ in slow.lines]
     if len(names) > 128 or any(names.count(name) > 1 for name in ONCE):
         raise Malformed("repeated")
-    lengths = {
-        int(value) if value.isdigit() else -1 for name, value in slow.lines if name == "content-length"
-    }
+    lengths = {int(value) if value.isdigit() else -1 for name, value in slow.lines if name == "content-length"}
     if len(lengths) > 1:
         raise Malformed("lengths")
 

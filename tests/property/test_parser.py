@@ -36,9 +36,7 @@ parameter = st.one_of(
 def params(draw: st.DrawFn, own: str) -> str:
     items = draw(st.lists(parameter, max_size=2))
     mark = draw(st.sampled_from(["normal", "normal", "normal", "absent", "twice", "empty", "quoted"]))
-    values = {"normal": [draw(token)], "absent": [], "twice": ["a", "b"], "empty": [""], "quoted": ['"a"']}[
-        mark
-    ]
+    values = {"normal": [draw(token)], "absent": [], "twice": ["a", "b"], "empty": [""], "quoted": ['"a"']}[mark]
     name = draw(st.sampled_from([own, own.upper()]))
     items += [f"{name}{draw(space)}={draw(space)}{value}" for value in values]
     return "".join(f"{draw(space)};{draw(space)}{item}" for item in draw(st.permutations(items)))
@@ -54,9 +52,7 @@ def address(draw: st.DrawFn) -> str:
 
 @st.composite
 def via(draw: st.DrawFn) -> str:
-    protocol = draw(
-        st.sampled_from(["SIP/2.0/UDP", "SIP / 2.0 / tcp", "sip/2.0/X", "SIP/3.0/UDP", "SIP/2.0"])
-    )
+    protocol = draw(st.sampled_from(["SIP/2.0/UDP", "SIP / 2.0 / tcp", "sip/2.0/X", "SIP/3.0/UDP", "SIP/2.0"]))
     more = draw(st.sampled_from(["", "", ", SIP/2.0/UDP other", ",;,;"]))
     return f"{protocol}{draw(gap)}{draw(host)}{draw(port)}{draw(params('branch'))}{more}"
 
