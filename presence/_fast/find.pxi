@@ -48,6 +48,14 @@ cdef extern from *:
         const __m128i low = _mm_set1_epi8(0x21), del = _mm_set1_epi8(0x7f);
         PRESENCE_FIND(p, e, _mm_or_si128(_mm_cmplt_epi8(v, low), _mm_cmpeq_epi8(v, del)))
     }
+    /* The first byte that cannot stand in an unquoted tag: as above, and the angle brackets. */
+    static inline const char *find_odd(const char *p, const char *e) {
+        const __m128i low = _mm_set1_epi8(0x21), del = _mm_set1_epi8(0x7f);
+        const __m128i lt = _mm_set1_epi8('<'), gt = _mm_set1_epi8('>');
+        PRESENCE_FIND(p, e, _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(v, low), _mm_cmpeq_epi8(v, del)),
+            _mm_or_si128(_mm_cmpeq_epi8(v, lt), _mm_cmpeq_epi8(v, gt))))
+    }
     static inline uint32_t count_controls(const char *p, const char *e) {
         const __m128i top = _mm_set1_epi8(0x1f), zero = _mm_setzero_si128();
         uint32_t count = 0;
@@ -96,6 +104,10 @@ cdef extern from *:
         while (p < e && (unsigned char)*p > 0x20 && (unsigned char)*p < 0x7f) p++;
         return p;
     }
+    static inline const char *find_odd(const char *p, const char *e) {
+        while (p < e && (unsigned char)*p > 0x20 && (unsigned char)*p < 0x7f && *p != '<' && *p != '>') p++;
+        return p;
+    }
     static inline uint32_t count_controls(const char *p, const char *e) {
         uint32_t count = 0;
         for (; p < e; p++) count += (unsigned char)*p <= 0x1f;
@@ -113,6 +125,7 @@ cdef extern from *:
     const char* find_three(const char* p, const char* e, char a, char b, char c) noexcept nogil
     const char* find_value_end(const char* p, const char* e) noexcept nogil
     const char* find_invisible(const char* p, const char* e) noexcept nogil
+    const char* find_odd(const char* p, const char* e) noexcept nogil
     uint32_t count_controls(const char* p, const char* e) noexcept nogil
     bint name_equal(const char* p, const uint8_t* text, const uint8_t* fold, uint32_t n) noexcept nogil
 
@@ -121,9 +134,8 @@ cdef extern from *:
 
 cdef enum:
     C_TOKEN = 1     # token
-    C_TAG = 2       # what we take in a tag or branch: token, and what careless base64 adds to it
-    C_HOST = 4      # hostname or IPv4address, and the underscore of internal names
-    C_IPV6 = 8
+    C_HOST = 2      # hostname or IPv4address, and the underscore of internal names
+    C_IPV6 = 4
 
 cdef uint8_t CLASS[256]
 
@@ -133,11 +145,9 @@ cdef void fill_classes() noexcept:
     for c in range(256):
         CLASS[c] = 0
         if chr(c).isascii() and chr(c).isalnum():
-            CLASS[c] = C_TOKEN | C_TAG | C_HOST
+            CLASS[c] = C_TOKEN | C_HOST
     for c in b"-.!%*_+`'~":
-        CLASS[c] |= C_TOKEN | C_TAG
-    for c in b"/=:@":
-        CLASS[c] |= C_TAG
+        CLASS[c] |= C_TOKEN
     for c in b"-._":
         CLASS[c] |= C_HOST
     for c in b"0123456789abcdefABCDEF:.":

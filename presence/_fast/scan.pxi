@@ -32,7 +32,9 @@ cdef inline uint8_t method_id(const char* p, uint32_t n) noexcept nogil:
 cdef bint scan_version(const char* p, const char* e, bint* current) noexcept nogil:
     """True for `SIP/` digits `.` digits; `current` when it is 2.0 (any case, RFC 3261 section 7.1)."""
     cdef const char* dot
-    current[0] = False
+    current[0] = e - p == 7 and memcmp(p, b"SIP/2.0", 7) == 0
+    if current[0]:
+        return True
     if e - p < 7 or not icase_equal(p, b"sip/", 4):
         return False
     dot = find_byte(p + 4, e, b".")
@@ -149,6 +151,9 @@ cdef bint controls_allowed(const char* p, const char* e) noexcept nogil:
 
 # ---- the whole message ----
 
+cdef size_t FIXED_PART = sizeof(SipMsg) - MAX_HEADERS * sizeof(HeaderLine)
+
+
 cdef uint32_t scan_head(SipMsg* m, const char* buf, uint32_t n) noexcept nogil:
     cdef const char* p = buf
     cdef const char* end = buf + n
@@ -158,7 +163,7 @@ cdef uint32_t scan_head(SipMsg* m, const char* buf, uint32_t n) noexcept nogil:
     cdef uint32_t controls = 0
     cdef bint room = True
     # All of it but the unused header lines: a stale offset would give away memory of another message.
-    memset(m, 0, sizeof(SipMsg) - sizeof(m.headers))
+    memset(m, 0, FIXED_PART)
     m.buf = buf
     m.size = n
     m.expires = m.max_forwards = m.content_length = -1
