@@ -1,5 +1,8 @@
 """The typed face of the compiled core."""
 
+from typing import final
+
+@final
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
@@ -80,6 +83,7 @@ def parse(data: bytes) -> Message:
 def _scan_many(data: bytes, times: int) -> int:
     """Scan the same bytes many times, for the benchmark; return the last error."""
 
+@final
 class Framer:
     """Cuts a byte stream into messages by Content-Length (RFC 3261 section 18.3)."""
 

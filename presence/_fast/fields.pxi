@@ -267,6 +267,10 @@ cdef inline void need(SipMsg* m, uint8_t header, bint good) noexcept nogil:
         fail(m, (E_BAD_FIELD if m.first[header] else E_MISSING_FIELD) + header)
 
 
+cdef enum:
+    UNUSABLE = -2   # content_length while the header lines are read: they contradict each other
+
+
 cdef void scan_fields(SipMsg* m) noexcept nogil:
     cdef Span value
     cdef bint via, sender, target, call, cseq
@@ -292,5 +296,5 @@ cdef void scan_fields(SipMsg* m) noexcept nogil:
     if length == DIGITS_MOST:
         fail(m, E_BAD_FIELD + H_CONTENT_LENGTH)
         length = -1
-    m.content_length = -1 if m.content_length == -2 else length
+    m.content_length = -1 if m.content_length == UNUSABLE else length
     m.answerable = m.is_request and m.via_host.len > 0 and sender and target and call and cseq

@@ -78,7 +78,8 @@ cdef extern from *:
         v = _mm_or_si128(v, _mm_loadu_si128((const __m128i *)fold));
         return ~(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_loadu_si128((const __m128i *)text)));
     }
-    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold, uint32_t n) {
+    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold,
+                                 uint32_t n) {
         if (n <= 16) return (name_differs(p, text, fold) & ((1u << n) - 1)) == 0;
         return (name_differs(p, text, fold) & 0xffffu) == 0
             && (name_differs(p + 16, text + 16, fold + 16) & ((1u << (n - 16)) - 1)) == 0;
@@ -113,7 +114,8 @@ cdef extern from *:
         for (; p < e; p++) count += (unsigned char)*p <= 0x1f;
         return count;
     }
-    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold, uint32_t n) {
+    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold,
+                                 uint32_t n) {
         for (uint32_t i = 0; i < n; i++)
             if (((unsigned char)p[i] | fold[i]) != text[i]) return 0;
         return 1;
