@@ -60,9 +60,7 @@ RESPONSE = (
     b"Content-Length: 0\r\n\r\n"
 )
 
-messages = pytest.mark.parametrize(
-    "data", [SUBSCRIBE, PUBLISH, RESPONSE], ids=["subscribe", "publish", "response"]
-)
+messages = pytest.mark.parametrize("data", [SUBSCRIBE, PUBLISH, RESPONSE], ids=["subscribe", "publish", "response"])
 
 
 @messages
@@ -81,6 +79,4 @@ def test_parse(benchmark: Any, data: bytes) -> None:
 def test_build_response(benchmark: Any) -> None:
     request = parse(SUBSCRIBE)
     request.set_source("192.0.2.10", 5060)
-    assert (
-        parse(benchmark(build_response, request, 200, b"OK", b"abcdef01", b"Expires: 3600\r\n")).error == ""
-    )
+    assert parse(benchmark(build_response, request, 200, b"OK", b"abcdef01", b"Expires: 3600\r\n")).error == ""

@@ -14,7 +14,7 @@ LONG_FORMS = {
 }  # fmt: skip
 ONCE = ("call-id", "cseq", "from", "to", "max-forwards", "event", "expires", "content-type", "sip-if-match")
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
-TAG = r"[A-Za-z0-9\-.!%*_+`'~/=:@]+"
+TAG = r"[!#-+\--:=?-~]+"
 LWS = r"[ \t\r\n]*"
 QUOTED = r'"(?:[^"\\]|\\[\s\S])*"'
 VALUE = rf'(?:{QUOTED}|[^\x00-\x20;,"]*)'
@@ -112,9 +112,7 @@ def check_counts(slow: Slow) -> None:
     names = [name for name, _ in slow.lines]
     if len(names) > 128 or any(names.count(name) > 1 for name in ONCE):
         raise Malformed("repeated")
-    lengths = {
-        int(value) if value.isdigit() else -1 for name, value in slow.lines if name == "content-length"
-    }
+    lengths = {int(value) if value.isdigit() else -1 for name, value in slow.lines if name == "content-length"}
     if len(lengths) > 1:
         raise Malformed("lengths")
 

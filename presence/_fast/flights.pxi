@@ -77,9 +77,9 @@ cdef class NotifyFlights(WatcherTable):
         self.want(slot)
 
     def settle(self, uint32_t slot):
-        """Keep a subscription whose NOTIFY failed; its next change is sent again."""
+        """Leave a row alone whose NOTIFY failed, or that has no news after all; its next change is sent."""
         cdef Row* row = self.row(slot)
-        if row.flight == FLIGHT_FAILED:
+        if row.flight == FLIGHT_FAILED or row.flight == FLIGHT_ASKED:
             row.flight = FLIGHT_IDLE
 
     def retry(self, uint32_t slot, double at):
@@ -158,10 +158,10 @@ cdef class NotifyFlights(WatcherTable):
         self.event_count += 1
 
     def take_events(self):
-        """Return and forget what happened: (slot, kind, status, retry_after).
+        """Return and forget what happened: (slot, kind, status, Retry-After in seconds or group).
 
         "failed": the NOTIFY got a final failure (408 when it timed out), the row waits for a decision; "expired":
-        the subscription's time is over; "ended": the final NOTIFY is done and the row is free; "want": the row
+        the subscription's time is over; "ended": the final NOTIFY is done and the row, of that group, is free; "want": the row
         wants a body of its own; "reserve": CSeq numbers run out, `reserved` continues.
         """
         cdef uint32_t i
@@ -215,7 +215,7 @@ cdef class NotifyFlights(WatcherTable):
         self.land(row)
         self.completed += 1
         if final:
-            self.report(slot, EVENT_ENDED, 200, 0)
+            self.report(slot, EVENT_ENDED, 200, row.group)
             self.release_row(slot)
         elif row.flags & FLAG_DIRTY:
             row.flags &= ~FLAG_DIRTY
@@ -229,7 +229,7 @@ cdef class NotifyFlights(WatcherTable):
         self.land(row)
         self.failed += 1
         if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408)):
-            self.report(slot, EVENT_ENDED, status, 0)
+            self.report(slot, EVENT_ENDED, status, row.group)
             self.release_row(slot)
         elif row.state == ROW_TERMINATED:
             # The subscription ended meanwhile: say so even though the last NOTIFY failed.

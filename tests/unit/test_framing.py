@@ -115,9 +115,7 @@ def test_endless_head_ends_the_stream() -> None:
     assert (framer.broken, framer.buffered) == (True, 0)
 
 
-@pytest.mark.parametrize(
-    "data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\n\n", b"\0\n\n", b"x\r\n\r\n"]
-)
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\n\n", b"\0\n\n", b"x\r\n\r\n"])
 def test_garbage_ends_the_stream_without_a_message(data: bytes) -> None:
     framer = Framer()
     assert framer.feed(data) == []

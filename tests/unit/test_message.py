@@ -16,9 +16,7 @@ LINES = (
 )
 
 
-def build(
-    replace: dict[str, str | None] | None = None, add: tuple[str, ...] = (), body: bytes = b"body"
-) -> Message:
+def build(replace: dict[str, str | None] | None = None, add: tuple[str, ...] = (), body: bytes = b"body") -> Message:
     """Parse the message above with fields replaced (None: left out) and lines added."""
     lines = []
     for line in LINES:
@@ -244,17 +242,13 @@ def test_rfc3261_18_3_body_of_a_datagram() -> None:
 
 
 def test_folded_values_come_unfolded() -> None:
-    message = build(
-        add=("Subject: I know you're there,", "\t pick up", "  the phone  ", "Accept:", " a/b ,", " c/d")
-    )
+    message = build(add=("Subject: I know you're there,", "\t pick up", "  the phone  ", "Accept:", " a/b ,", " c/d"))
     assert message.header("subject") == "I know you're there, pick up the phone"
     assert message.values("Accept") == ["a/b", "c/d"]
 
 
 def test_header_by_any_name() -> None:
-    message = build(
-        add=("k: path, eventlist", "Supported: gruu", "s: lunch", "R: <sip:x@example.com>", "X-Thing: 1")
-    )
+    message = build(add=("k: path, eventlist", "Supported: gruu", "s: lunch", "R: <sip:x@example.com>", "X-Thing: 1"))
     assert message.header("SUPPORTED") == message.header("K") == "path, eventlist"
     assert message.headers("k") == ["path, eventlist", "gruu"]
     assert message.values("supported") == ["path", "eventlist", "gruu"]

@@ -17,9 +17,7 @@ REQUEST = (
 )
 
 
-def request(
-    old: bytes = b"", new: bytes = b"", source: tuple[str, int] | None = ("192.0.2.10", 5070)
-) -> Message:
+def request(old: bytes = b"", new: bytes = b"", source: tuple[str, int] | None = ("192.0.2.10", 5070)) -> Message:
     message = parse(REQUEST.replace(old, new) if old else REQUEST)
     if source:
         message.set_source(*source)
@@ -58,9 +56,7 @@ def test_failure_response_has_no_record_route() -> None:
 
 def test_to_tag_of_the_request_stays() -> None:
     message = request(b"To: <sip:alice@example.com>", b"To: <sip:alice@example.com>;tag=old")
-    assert (
-        parse(build_response(message, 200, b"OK", b"new")).header("To") == "<sip:alice@example.com>;tag=old"
-    )
+    assert parse(build_response(message, 200, b"OK", b"new")).header("To") == "<sip:alice@example.com>;tag=old"
     assert parse(build_response(request(), 100, b"Trying")).header("To") == "<sip:alice@example.com>"
 
 
@@ -102,9 +98,7 @@ def test_to_tag_of_the_request_stays() -> None:
         ),
     ],
 )
-def test_rfc3581_4_top_via_says_where_the_request_came_from(
-    via: str, source: tuple[str, int], expected: str
-) -> None:
+def test_rfc3581_4_top_via_says_where_the_request_came_from(via: str, source: tuple[str, int], expected: str) -> None:
     assert top_via(via, source) == expected
 
 

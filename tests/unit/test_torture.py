@@ -116,9 +116,7 @@ def test_rfc4475_3_1_1_3_percent_escapes() -> None:
 
 
 def test_rfc4475_3_1_1_4_escaped_nulls() -> None:
-    message = minimal(
-        more="Contact: <sip:%00@host5.example.com>\nContact: <sip:%00%00@host5.example.com>\nL:0"
-    )
+    message = minimal(more="Contact: <sip:%00@host5.example.com>\nContact: <sip:%00%00@host5.example.com>\nL:0")
     assert message.error == ""
     assert [parse_uri(parse_name_addr(v).uri).user for v in message.values("contact")] == ["%00", "%00%00"]
 
