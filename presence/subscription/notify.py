@@ -206,6 +206,11 @@ class Notify:
         """Go on above every version sent before a restart, with full state."""
         self._sent[slot] = (version, None)
 
+    def lost(self, slot: int) -> None:
+        """Note that the watcher did not take its last document: partial state would lack what was in it."""
+        if slot in self._sent:
+            self._sent[slot] = (self._sent[slot][0], None)
+
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""
         self._sent.pop(slot, None)

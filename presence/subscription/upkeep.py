@@ -11,7 +11,7 @@ from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.dialog import Network, Target
-from presence.subscription.ending import Ending
+from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify
 from presence.subscription.rows import StoredSubscription, read_rows
@@ -51,12 +51,15 @@ class Upkeep:
         self._book = book
         self._ending = ending
         self._failures = failures
+        self._unreserved: list[int] = []
+        self._reserve_again_at = 0.0
 
     def tick(self, now: float) -> None:
         """Handle what the table reported since the last call."""
         # The fourth value is Retry-After in seconds, for "ended" the group the row was in.
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
+                self._notify.forget(slot)
                 self._notify.ended(retry_after)
             elif self._table.state(slot) == "free":
                 continue
@@ -69,10 +72,17 @@ class Upkeep:
             elif kind == "reserve":
                 self._reserve(slot)
         self._ending.tick(now)
+        if self._unreserved and now >= self._reserve_again_at:
+            self._reserve_again_at = now + RETRY_S
+            unreserved, self._unreserved = self._unreserved, []
+            for slot in unreserved:
+                if self._table.state(slot) != "free":
+                    self._reserve(slot)
 
     def _failed(self, slot: int, status: int, retry_after: int, now: float) -> None:
         if self._table.flight(slot) != "failed":
             return
+        self._notify.lost(slot)
         if retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
         elif self._failures.removes(status):
@@ -91,8 +101,13 @@ class Upkeep:
             self._table.reserved(slot, NEVER_ENDS)
 
     def _reserved(self, slot: int, mark: int, error: StoreError | None) -> None:
-        if error is None and self._table.state(slot) != "free":
+        if self._table.state(slot) == "free":
+            return
+        if error is None:
             self._table.reserved(slot, mark)
+        else:
+            # Its NOTIFYs are held back until a restart could go on above them.
+            self._unreserved.append(slot)
 
 
 class Restorer:
@@ -127,7 +142,7 @@ class Restorer:
                 try:
                     self._restore(row, shared=shared)
                     taken += 1
-                except (SipError, ValueError, TypeError, AttributeError):
+                except (SipError, ValueError, TypeError, AttributeError, OverflowError):
                     refused += 1
         self._notify.changed_all(now)
         return taken, refused
@@ -169,7 +184,7 @@ class Restorer:
             if link is None:
                 link = self._links.get(f"any/{target.transport}", 0)
             self._book.aim(slot, link, target)
-        except ValueError:
+        except (ValueError, OverflowError):
             self._table.release(slot)
             raise
         if foreign and not owner:
