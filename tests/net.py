@@ -94,7 +94,7 @@ class Network:
         self.clock = FakeClock()
         self.faults = faults
         self.random = random.Random(seed)
-        self.config = load(assignments=assignments)
+        self.config = load(assignments=("server.policy=open", *assignments))
         self.path = path
         self.agents: dict[Address, Agent] = {}
         self.unreachable: list[tuple[Address, bytes]] = []
@@ -116,8 +116,8 @@ class Network:
         table = self.node.table
         udp = table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
         tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
-        self.node.add_link(UDP_LOCAL, "UDP", udp)
-        self.node.add_link(TCP_LOCAL, "TCP", tcp)
+        self.node.ways.add(UDP_LOCAL, udp)
+        self.node.ways.add(TCP_LOCAL, tcp)
         self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
         self.loaded = self.node.load()
 

@@ -13,6 +13,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
 
+MAX_DIALOG_BYTES = 10_000
+"""Header fields of one dialog together; the watcher table holds some more, for our own tag and Contact."""
+
+MAX_EVENT_ID_BYTES = 1000
+
 
 class Target(NamedTuple):
     """Where NOTIFYs are sent: an address, over UDP or TCP, on a connection that stands (`flow`) when there is one."""
@@ -63,6 +68,12 @@ class Dialog(NamedTuple):
             return self.contact, ", ".join(self.route)
         # A strict router gets its own URI as Request-URI, the remote target goes last.
         return first.uri, ", ".join((*self.route[1:], f"<{self.contact}>"))
+
+    def check_size(self, event_id: str) -> None:
+        """Raise BadRequest when the watcher table cannot keep it: that must be known before the commit."""
+        sizes = [len(part) for part in self.parts(event_id)]
+        if sum(sizes) - sizes[6] > MAX_DIALOG_BYTES or sizes[6] > MAX_EVENT_ID_BYTES:
+            raise BadRequest("Dialog Header Fields Too Long")
 
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""

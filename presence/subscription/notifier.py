@@ -165,6 +165,7 @@ class Notifier:
         return ALLOW
 
     def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
+        dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
         if not self._book.reaches(transaction.origin.link, target):

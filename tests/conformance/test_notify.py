@@ -34,7 +34,7 @@ def test_rfc3261_17_1_2_unanswered_notify_is_retransmitted_until_timer_f(net: Ne
     watch = bob.subscribe()
     net.advance(31.9, step_s=0.01)
     expected = [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
-    assert arrival_times(bob, EPOCH) == pytest.approx(expected, abs=0.2)
+    assert arrival_times(bob, EPOCH) == pytest.approx(expected, abs=0.1)
     copies = {message.raw for _, message in bob.arrivals if message.is_request}
     assert len(copies) == 1
     assert watch.state == "active"
@@ -349,3 +349,14 @@ def test_cseq_numbers_that_cannot_be_reserved_are_reserved_later(net: Network, b
     told = len(watch.notifies)
     alice.publish(body=sip.pidf("well again"))
     assert "well again" in watch.body, told
+
+
+def test_rfc3261_17_1_2_2_timer_f_fires_also_when_t1_is_long() -> None:
+    net = Network("server.timer_t1_ms=2000")
+    carol = net.agent("carol", transport="TCP")
+    carol.status = None
+    carol.subscribe()
+    net.advance(125)
+    assert running(net) == 1
+    net.advance(5)
+    assert running(net) == 0
