@@ -9,7 +9,7 @@ cdef enum:
     SCAN_SLACK = 16         # bytes a SIMD find may read past the end: every buffer has them
     MAX_MESSAGE = 65535     # bytes of one message on any transport
 
-cdef enum HeaderId:
+cdef enum:      # HeaderId (anonymous, so that it may index)
     H_OTHER = 0
     H_VIA, H_FROM, H_TO, H_CALL_ID, H_CSEQ, H_CONTACT, H_MAX_FORWARDS, H_EVENT, H_EXPIRES,
     H_CONTENT_LENGTH, H_CONTENT_TYPE, H_CONTENT_ENCODING, H_ACCEPT, H_SIP_IF_MATCH, H_SIP_ETAG,
@@ -17,7 +17,16 @@ cdef enum HeaderId:
     H_AUTHORIZATION, H_TIMESTAMP, H_RETRY_AFTER, H_MIN_EXPIRES, H_ALLOW_EVENTS, H_USER_AGENT
     H_COUNT
 
-cdef enum MethodId:
+# A field by name adds its HeaderId: E_BAD_FIELD + H_CSEQ is "Bad CSeq Header Field".
+cdef enum:      # ParseError
+    E_NONE = 0
+    E_EMPTY, E_TOO_LARGE, E_START_LINE, E_VERSION, E_REQUEST_URI, E_HEADER_LINE, E_TOO_MANY_HEADERS,
+    E_UNTERMINATED, E_CONTROL, E_CSEQ_METHOD, E_TRUNCATED
+    E_MISSING_FIELD = 64
+    E_BAD_FIELD = 128
+    E_REPEATED_FIELD = 192
+
+cdef enum:      # MethodId
     M_OTHER = 0
     M_SUBSCRIBE, M_PUBLISH, M_NOTIFY, M_REGISTER, M_OPTIONS, M_INVITE, M_ACK, M_CANCEL, M_BYE, M_MESSAGE
 
@@ -36,16 +45,18 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     uint8_t is_request
     uint8_t method          # MethodId; for a response that of CSeq
     uint16_t status
-    uint8_t error           # 0, or why it is malformed: index into ERROR_REASONS
+    uint8_t error           # ParseError: 0, or the first thing that is malformed; index into ERROR_REASONS
+    uint8_t answerable      # a request with enough of Via, From, To, Call-ID and CSeq to build a response
     uint16_t header_count
     uint16_t via_port       # sent-by port, 0 when absent
     uint8_t via_rport       # 1 when the top Via has an rport parameter
     uint32_t cseq
-    int64_t expires         # -1 absent
-    int64_t max_forwards    # -1 absent
-    int64_t content_length  # -1 absent
+    int64_t expires         # -1 absent; at most 2^32-1
+    int64_t max_forwards    # -1 absent; at most 255
+    int64_t content_length  # -1 absent or unusable
     Span method_name, uri, reason
-    Span via_host, via_branch
+    Span via_transport, via_host, via_branch    # of the top Via; an IPv6 host is without its brackets
+    Span via_params         # of the top Via: from behind sent-by to the comma or the end
     Span call_id, from_tag, to_tag
     Span event, event_id    # the token of Event, its id parameter
     Span body
@@ -56,6 +67,10 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
 # leaves every field defined whatever comes in.
 cdef int scan_message(SipMsg* m, const char* buf, uint32_t n) noexcept nogil
 
+# The start line and the header fields alone, for streams: returns the offset of the body, 0 when the head has
+# no end. `body` stays empty, content_length is -1 when the message cannot be framed.
+cdef uint32_t scan_head(SipMsg* m, const char* buf, uint32_t n) noexcept nogil
+
 cdef class Message:
     cdef SipMsg m
     cdef char* buf          # owned copy with SCAN_SLACK behind it
@@ -64,6 +79,9 @@ cdef class Message:
     cdef uint16_t source_port
     cdef public uint32_t transaction    # index of its server transaction, 0 without one
     cdef public double received_at
+    cdef str text(self, Span s)
+    cdef str value_at(self, int i)
+    cdef list lines(self, str name, bint only_first)
 
 cdef Message new_message(const SipMsg* m)   # copies the bytes
 

@@ -1,5 +1,8 @@
 """The compiled core: bytes <-> message, and the watcher table with its NOTIFYs. Bodies in `_fast/`."""
 
+include "_fast/find.pxi"
+include "_fast/names.pxi"
+include "_fast/fields.pxi"
 include "_fast/scan.pxi"
 include "_fast/message.pxi"
 include "_fast/framing.pxi"
