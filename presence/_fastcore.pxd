@@ -318,6 +318,8 @@ cdef class WatcherTable:
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, char* out) noexcept nogil
     cdef int set_parts(self, Row* row, tuple dialog) except -1
+    cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
+                              const char* from_tag, uint32_t from_tag_size) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil

@@ -1,6 +1,14 @@
 """The one clock: epoch seconds that never step back."""
 
 import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Return epoch seconds, never less than what an earlier call returned."""
 
 
 class SystemClock:

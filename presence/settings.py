@@ -87,12 +87,9 @@ class Presence:
     )
     end_sub_on_timeout: bool = key(True, "End a subscription when its NOTIFY is not answered at all.")
     notify_failure: Literal["remove", "keep"] = key(
-        "remove",
-        "What becomes of a subscription whose NOTIFY got a final failure without Retry-After other than 481: "
-        "RFC 6665 section 4.2.2 says remove, OpenSIPS keeps it.",
-    )
-    notify_offline_body: bool = key(
-        False, "Send a closed document instead of none when nothing is published for the package presence."
+        "keep",
+        "What becomes of a subscription whose NOTIFY got a failure without Retry-After that is not among those "
+        "for which RFC 6665 section 4.2.2 demands removal (404, 405, 410, 416, 480-485, 489, 501, 604).",
     )
     waiting_subs_daysno: int = key(
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
@@ -132,11 +129,11 @@ class Server:
         (), "Domains served; with none given every domain is.", shape=DOMAIN, flag="--domain"
     )
     policy: Literal["open", "rules"] = key(
-        "rules",
-        "Who may watch: open is everybody, rules is what each presentity's own rules say.",
+        "open",
+        "Who may watch: open is everybody, rules is whom the table `watchers` names (others are pending).",
         flag="--policy",
     )
-    registrar: bool = key(True, "Serve REGISTER, and publish from registrations.")
+    registrar: bool = key(True, "Serve REGISTER; without it the answer is 405.")
     allow_unauthenticated: bool = key(
         False,
         "Serve other machines although nobody proves who they are; needed for listening beyond loopback.",
@@ -159,7 +156,7 @@ class Server:
     drain_timeout_s: int = key(
         10, "Longest wait for answers that are under way when the server is stopped.", within=(0, HOUR_S)
     )
-    max_message_bytes: int = key(65535, "Largest SIP message taken.", within=(1500, 16 * 1024 * 1024))
+    max_message_bytes: int = key(65535, "Largest SIP message taken.", within=(1500, 65535))
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
     idle_timeout_s: int = key(
         900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S)

@@ -429,6 +429,10 @@ cdef class WatcherTable:
         row.link = link
         row.flow = flow
 
+    def set_flow(self, uint32_t slot, uint32_t flow):
+        """Send the row's NOTIFYs on another connection of the same listener."""
+        self.row(slot).flow = flow
+
     def retarget(self, uint32_t slot, bytes uri, bytes route):
         """Replace the remote target after a target refresh (RFC 3261 section 12.2.2)."""
         cdef Row* row = self.row(slot)
@@ -440,10 +444,18 @@ cdef class WatcherTable:
     def find(self, Message request):
         """Return the slot of the dialog a request belongs to, by To-tag, Call-ID and From-tag; 0 when it is not ours."""
         cdef SipMsg* m = &request.m
-        cdef const char* tag = m.buf + m.to_tag.off
+        return self.find_dialog(m.buf + m.to_tag.off, m.to_tag.len, m.buf + m.call_id.off, m.call_id.len,
+                                m.buf + m.from_tag.off, m.from_tag.len)
+
+    def find_tag(self, bytes to_tag, bytes call_id, bytes from_tag):
+        """Return the slot of the dialog with these identifiers, 0 when it is not ours."""
+        return self.find_dialog(to_tag, len(to_tag), call_id, len(call_id), from_tag, len(from_tag))
+
+    cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
+                              const char* from_tag, uint32_t from_tag_size) noexcept nogil:
         cdef int64_t slot, check
         cdef Row* row
-        if m.to_tag.len != TAG_SIZE:
+        if tag_size != TAG_SIZE:
             return 0
         slot = read_hex(tag + 2, 8)
         check = read_hex(tag + 10, 8)
@@ -452,13 +464,13 @@ cdef class WatcherTable:
         row = &self.rows[slot]
         if row.state == ROW_FREE or row.tag_check != <uint32_t>check or row.owner != <uint32_t>slot:
             return 0
-        if row.blob == NULL or row.size[PART_LOCAL_TAG]:
+        if row.blob == NULL or row.size[<int>PART_LOCAL_TAG]:
             return 0
-        if not part_equal(row, PART_CALL_ID, m.buf + m.call_id.off, m.call_id.len):
+        if not part_equal(row, PART_CALL_ID, call_id, call_id_size):
             return 0
-        if not part_equal(row, PART_REMOTE_TAG, m.buf + m.from_tag.off, m.from_tag.len):
+        if not part_equal(row, PART_REMOTE_TAG, from_tag, from_tag_size):
             return 0
-        return slot
+        return <uint32_t>slot
 
     def usage(self, uint32_t owner, bytes event, bytes event_id):
         """Return the dialog's running subscription for (event, id), 0 when there is none (RFC 6665 section 4.5.1)."""

@@ -92,7 +92,7 @@ class Endpoint:
         """Handle one request that is not a retransmission."""
         self.now = now
         method = request.method
-        self._tally.requests[method if method in self._handlers else "other"] += 1
+        self._tally.count_request(method)
         transaction = ServerTransaction(self, request)
         if method == "ACK":
             # No INVITE was ever accepted here: a stray ACK is never answered (RFC 3261 section 17).
@@ -137,7 +137,7 @@ class Endpoint:
             transaction.to_tag or self._stateless_tag(request),
             (self._server + lines).encode("utf-8", "surrogateescape"),
         )
-        self._tally.responses[request.method if request.method in self._handlers else "other", status] += 1
+        self._tally.count_response(request.method, status)
         self._transactions.complete(request.transaction, response, self.now)
         cast(Origin, request.origin).respond(request, response)
 

@@ -36,6 +36,11 @@ class Book:
         self._foreign_tags[slot] = (call_id, to_tag, from_tag)
         self._foreign[call_id, to_tag, from_tag] = slot
 
+    def find_dialog(self, call_id: str, to_tag: str, from_tag: str) -> int:
+        """Return the first slot of a dialog named by its identifiers, as rows of the database name it."""
+        slot = self._table.find_tag(to_tag.encode(), call_id.encode(), from_tag.encode())
+        return slot or self._foreign.get((call_id, to_tag, from_tag), 0)
+
     def foreign_tag(self, slot: int) -> str:
         """Return the dialog's To-tag when it is not one of the table's own, else ''."""
         key = self._foreign_tags.get(slot)

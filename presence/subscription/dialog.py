@@ -33,6 +33,14 @@ class Target(NamedTuple):
         return cls(transport.upper(), host, int(port))
 
 
+    @classmethod
+    def of_contact(cls, contact: str) -> "Target":
+        """The address in a Contact URI, for rows another server wrote; raises ValueError for a host name."""
+        uri = parse_uri(contact)
+        transport = "TCP" if uri.params.get("transport", "udp").lower() == "tcp" else "UDP"
+        return cls(transport, str(ipaddress.ip_address(uri.host.strip("[]"))), _port(uri))
+
+
 class Dialog(NamedTuple):
     """What of a SUBSCRIBE makes the dialog, as text."""
 

@@ -22,8 +22,8 @@ from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, BLOCK, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept, parse_uri
-from presence.sip.lanes import Lanes
 from presence.store.base import Store, Write
+from presence.subscription.book import Book
 from presence.subscription.dialog import (
     Dialog,
     Network,
@@ -33,9 +33,10 @@ from presence.subscription.dialog import (
     read_dialog,
     watcher_of,
 )
-from presence.subscription.machine import Input, decide_transition
-from presence.subscription.notify import Notify, Resource
-from presence.subscription.rows import Key, key_of
+from presence.subscription.ending import Ending
+from presence.subscription.machine import Input
+from presence.subscription.notify import Notify
+from presence.subscription.rows import Key
 from presence.values import Aor, SubscriptionStatus
 
 HOUR_S = 3600
@@ -76,24 +77,18 @@ class Notifier:
         store: Store,
         policy: Policy,
         notify: Notify,
+        book: Book,
+        ending: Ending,
         limits: Limits,
-        *,
-        boot: int,
     ) -> None:
         self._registry = registry
         self._table = table
         self._store = store
         self._policy = policy
         self._notify = notify
+        self._book = book
+        self._ending = ending
         self._limits = limits
-        self._boot = boot
-        self._lanes = Lanes()
-        self.foreign: dict[tuple[str, str, str], int] = {}
-        """Dialogs whose To-tag another server made: (Call-ID, To-tag, From-tag) to slot."""
-        self.shared: set[int] = set()
-        """Slots whose row is in `shared_watchers`."""
-        self.strict: dict[int, tuple[str, ...]] = {}
-        """Route sets that begin with a strict router, by the dialog's first slot."""
 
     # ---- requests ----
 
@@ -104,32 +99,28 @@ class Notifier:
         if package is None:
             raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
         if request.to_tag:
-            owner = self._find(request)
+            owner = self._book.find(request)
             if not owner:
                 raise UnknownSubscription
-            self._lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
+            self._book.lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
             return
         presentity = parse_uri(request.uri).aor()
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
         self._begin(transaction, package, presentity, read_dialog(request), 0, now)
 
-    def _find(self, request: Message) -> int:
-        slot = self._table.find(request)
-        return slot or self.foreign.get((request.call_id, request.to_tag, request.from_tag), 0)
-
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
             self._continue(transaction, package, owner, now)
         except SipError as error:
             transaction.refuse(error)
-            self._lanes.leave(owner)
+            self._book.lanes.leave(owner)
 
     def _continue(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         """Serve a SUBSCRIBE inside a dialog; the lane is left when its commit is done."""
         request = transaction.request
         # The dialog may have ended while this request waited for its turn.
-        usages = self._table.usages(owner) if self._find(request) == owner else []
+        usages = self._table.usages(owner) if self._book.find(request) == owner else []
         if not usages:
             raise UnknownSubscription
         # RFC 3261 section 12.2.2; an equal number in a new transaction is no newer request either.
@@ -140,7 +131,7 @@ class Notifier:
             if request.expires == 0:
                 raise UnknownSubscription
             resource = self._notify.resource_of(usages[0])
-            dialog = self._dialog(owner, request)
+            dialog = self._book.dialog(owner, read_contact(request))
             self._begin(transaction, package, resource.presentity, dialog, owner, now)
             return
         if self._expires(request, package) == 0:
@@ -227,7 +218,7 @@ class Notifier:
                 local_contact=self._table.contact(draft.slot, origin.link).decode(),
                 subscribed_at=int(draft.now),
                 target=draft.target,
-                boot=self._boot,
+                boot=self._book.boot,
             )
         ]
         if draft.package.authorised and self._policy.name != "open":
@@ -256,14 +247,12 @@ class Notifier:
                 self._notify.watcher_changed(resource, self._notify.record(slot))
                 self._notify.tell(slot, resource)
         if draft.owner:
-            self._lanes.leave(draft.owner)
+            self._book.lanes.leave(draft.owner)
 
     def _fill(self, draft: Draft) -> None:
         request = draft.transaction.request
         resource = self._notify.resource(draft.package, draft.presentity)
-        local_tag = ""
-        if draft.owner and self._table.dialog(draft.owner)[7] != b"" and draft.owner in self.foreign.values():
-            local_tag = self._table.to_tag(draft.owner).decode()
+        local_tag = self._book.foreign_tag(draft.owner)
         until = int(draft.now) + draft.expires_s + self._limits.expires_offset_s
         self._table.fill(
             draft.slot,
@@ -278,32 +267,14 @@ class Notifier:
             view=draft.decision.view,
             subscribed_at=int(draft.now),
         )
-        self._aim(draft.slot, draft.transaction.origin.link, draft.target)
-        if draft.owner:
-            self.shared.add(draft.slot)
-        if draft.dialog.request_line()[0] != draft.dialog.contact:
-            self.strict[draft.slot] = draft.dialog.route
-
-    def _aim(self, slot: int, link: int, target: Target) -> None:
-        self._table.set_target(slot, self.link_for(link, target), target.host, target.port, target.flow)
-
-    def link_for(self, link: int, target: Target) -> int:
-        """Return the way out for a target when the request came in on `link`; set by who owns the links."""
-        return link
+        self._book.aim(draft.slot, draft.transaction.origin.link, draft.target)
+        self._book.note(draft.slot, draft.dialog, shared=bool(draft.owner))
 
     def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
         contact = self._table.contact(slot, transaction.origin.link).decode()
-        headers = [("Expires", str(expires_s)), ("Contact", f"<{contact}>")]
-        # RFC 3261 section 12.1.1: the 2xx of a request that creates a dialog repeats its Record-Route.
-        transaction.reply(200, tuple(headers))
+        transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
 
     # ---- refresh, unsubscribe ----
-
-    def _dialog(self, owner: int, request: Message) -> Dialog:
-        """The dialog as it stands, with the remote target of this request (RFC 3261 section 12.2.2)."""
-        parts = [part.decode("utf-8", "surrogateescape") for part in self._table.dialog(owner)]
-        route = self.strict.get(owner) or (tuple(parts[1].split(", ")) if parts[1] else ())
-        return Dialog(parts[5], parts[2], parts[3], parts[4], read_contact(request), route)
 
     def _refresh(
         self, transaction: ServerTransaction, package: EventPackage, slot: int, owner: int, now: float
@@ -311,18 +282,17 @@ class Notifier:
         request = transaction.request
         expires_s = self._expires(request, package)
         self._check_bodies(request, package)
-        dialog = self._dialog(owner, request)
+        dialog = self._book.dialog(owner, read_contact(request))
         target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
-        resource = self._notify.resource_of(slot)
         facts = self._table.facts(slot)
         until = int(now) + expires_s + self._limits.expires_offset_s
-        write = self.key(slot, resource).refresh(
+        write = self._book.key(slot).refresh(
             expires_at=until,
             remote_cseq=request.cseq,
             cseq_mark=facts[6] + CSEQ_STRIDE,
             contact=dialog.contact,
             status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
-            boot=self._boot,
+            boot=self._book.boot,
             target=target,
         )
         self._store.submit(
@@ -350,13 +320,13 @@ class Notifier:
             uri, route = dialog.request_line()
             for usage in self._table.usages(owner):
                 self._table.retarget(usage, uri.encode("utf-8", "surrogateescape"), route.encode())
-                self._aim(usage, transaction.origin.link, target)
+                self._book.aim(usage, transaction.origin.link, target)
             self._accept(transaction, slot, expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))
-        self._lanes.leave(owner)
+        self._book.lanes.leave(owner)
 
     def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
-        writes = self._removal(slot)
+        writes = self._book.removal(slot)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner))
 
     def _unsubscribed(
@@ -370,68 +340,5 @@ class Notifier:
                 slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0
             )
             self._accept(transaction, slot, 0)
-            self.terminate(slot, Input.UNSUBSCRIBED)
-        self._lanes.leave(owner)
-
-    # ---- the end ----
-
-    def key(self, slot: int, resource: Resource) -> Key:
-        """Return what names the subscription's row in the database."""
-        return key_of(
-            self._table, slot, resource.presentity, resource.package.name, shared=slot in self.shared
-        )
-
-    def _removal(self, slot: int) -> list[Write]:
-        writes = [self.key(slot, self._notify.resource_of(slot)).delete()]
-        # The dialog's other subscriptions go on with its CSeq: what was reserved must outlive this row.
-        facts = self._table.facts(slot)
-        for usage in self._table.usages(facts[3]):
-            if usage != slot:
-                writes.append(self.key(usage, self._notify.resource_of(usage)).reserve(facts[7], self._boot))
-        return writes
-
-    def end(self, slot: int, happened: Input) -> None:
-        """End a subscription from our side: remove the row, and after the commit tell the watcher."""
-        self._lanes.run(self._table.facts(slot)[3], partial(self._end, slot, happened))
-
-    def _end(self, slot: int, happened: Input) -> None:
-        owner = self._table.facts(slot)[3] if self._table.state(slot) != "free" else slot
-        if self._table.state(slot) not in ("active", "pending"):
-            self._lanes.leave(owner)
-            return
-        self._store.submit(self._removal(slot), partial(self._ended, slot, owner, happened))
-
-    def _ended(self, slot: int, owner: int, happened: Input, error: StoreError | None) -> None:
-        if error is None:
-            self.terminate(slot, happened)
-        else:
-            # Not ended for the database, so not ended: tried again when it works.
-            self.unfinished.append((slot, happened))
-        self._lanes.leave(owner)
-
-    unfinished: list[tuple[int, Input]]
-
-    def terminate(self, slot: int, happened: Input) -> None:
-        """Take the subscription out of the table after its row is gone; the watcher hears of it unless it is dead."""
-        facts = self._table.facts(slot)
-        state = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
-        transition = decide_transition(state, happened)
-        if transition is None:
-            return
-        status, event, reason = transition
-        resource = self._notify.resource_of(slot)
-        self._notify.watcher_changed(resource, self._notify.record(slot, status, event))
-        self.strict.pop(slot, None)
-        if reason:
-            self._notify.finish(slot, resource, reason, body=happened is Input.UNSUBSCRIBED and facts[4] > 0)
-        else:
-            self._table.release(slot)
-            self.forget(slot)
-            self._notify.release_unused(resource)
-
-    def forget(self, slot: int) -> None:
-        """Drop what is known about a slot that is free again."""
-        self.shared.discard(slot)
-        self._notify.forget(slot)
-        if self.foreign:
-            self.foreign = {key: value for key, value in self.foreign.items() if value != slot}
+            self._ending.terminate(slot, Input.UNSUBSCRIBED)
+        self._book.lanes.leave(owner)

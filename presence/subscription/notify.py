@@ -49,6 +49,7 @@ class Notify:
         self._approved: set[int] = set()
         self._sent: dict[int, tuple[int, int | None]] = {}
         self._sending: list[float] = []
+        self._leaving: set[Resource] = set()
 
     # ---- resources ----
 
@@ -65,20 +66,22 @@ class Notify:
         """Return what the subscription watches."""
         return self._by_gid[self._table.facts(slot)[0]]
 
-    def release_unused(self, resource: Resource) -> None:
-        """Forget a resource when its last row is gone."""
-        if self._table.group_size(resource.gid) == 0 and self._table.drop_group(resource.gid):
-            del self._by_gid[resource.gid]
-            del self._resources[resource.package.name, resource.presentity]
-            self._changed.pop(resource, None)
+    def leaving(self, resource: Resource) -> None:
+        """Forget the resource when its last row is gone, now or when its final NOTIFY is done."""
+        if self._table.group_size(resource.gid) == 0 and not self._drop(resource):
+            self._leaving.add(resource)
 
-    def sweep(self) -> None:
-        """Forget resources whose final NOTIFYs were still out when their last subscription ended."""
-        for resource in list(self._by_gid.values()):
-            self.release_unused(resource)
+    def release_leaving(self) -> None:
+        """Forget resources whose last final NOTIFY is done."""
+        self._leaving = {r for r in self._leaving if not self._drop(r) and r.gid in self._by_gid}
 
-    def __iter__(self) -> Iterator[Resource]:
-        return iter(self._by_gid.values())
+    def _drop(self, resource: Resource) -> bool:
+        if self._by_gid.get(resource.gid) is not resource or not self._table.drop_group(resource.gid):
+            return False
+        del self._by_gid[resource.gid]
+        del self._resources[resource.package.name, resource.presentity]
+        self._changed.pop(resource, None)
+        return True
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of running subscriptions by package."""
@@ -103,7 +106,7 @@ class Notify:
             self._changed.setdefault(resource, now)
             resource.fanned = None
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Queue the NOTIFYs of this tick's changes."""
         if not self._changed:
             return
@@ -113,7 +116,7 @@ class Notify:
                 continue
             if resource.watchers is not None:
                 for slot in self._table.group_slots(resource.gid):
-                    self._offer(slot, resource)
+                    self._offer(slot, resource, now)
                 continue
             document = self._refresh_body(resource)
             if document != resource.fanned:
@@ -185,17 +188,18 @@ class Notify:
         if self._table.state(slot) != "free" and self._table.flight(slot) == "asked":
             self._offer(slot, self.resource_of(slot), now)
 
-    def _offer(self, slot: int, resource: Resource, now: float | None = None) -> None:
+    def _offer(self, slot: int, resource: Resource, now: float) -> None:
         if not self._table.ready(slot) or resource.watchers is None:
             return
         version, since = self._sent.get(slot, (-1, None))
-        pending = self._table.facts(slot)[5]
-        if pending:
-            self._table.notify_row(slot, b"Content-Length: 0\r\n\r\n")
+        final = self._table.state(slot) == "terminated"
+        if since is not None and not final and not resource.watchers.has_news(since):
             return
-        body, sequence = resource.watchers.body(
-            since, version + 1, lambda: self._watchers(resource), self.now if now is None else now
-        )
+        body, sequence = resource.watchers.body(since, version + 1, lambda: self._watchers(resource), now)
+        if final:
+            self._sent.pop(slot, None)
+            self._table.notify_row(slot, _tail(resource.package.content_type, body))
+            return
         self._sent[slot] = (version + 1, sequence)
         self._table.notify_row(slot, _tail(resource.package.content_type, body))
         listening = [self._sent[s][1] for s in self._table.group_slots(resource.gid) if s in self._sent]
@@ -215,9 +219,6 @@ class Notify:
         """Drop what is known of a row that is free."""
         self._approved.discard(slot)
         self._sent.pop(slot, None)
-
-    now: float = 0.0
-    """The present tick's time."""
 
 
 def _tail(content_type: str, body: bytes) -> bytes:

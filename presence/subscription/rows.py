@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from presence._fastcore import CSEQ_STRIDE, Fanout
-from presence.sip.headers import parse_name_addr, parse_uri
+from presence.sip.headers import parse_name_addr, parse_uri, split_values
 from presence.store.base import Value, Write
 from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor, SubscriptionStatus
@@ -44,7 +44,7 @@ class StoredSubscription(NamedTuple):
         """Whose state is watched."""
         return parse_uri(self.presentity_uri).aor()
 
-    def dialog(self, route: tuple[str, ...]) -> Dialog:
+    def dialog(self) -> Dialog:
         """The dialog; a row that OpenSIPS wrote has lost display names and URI parameters."""
         return Dialog(
             call_id=self.callid,
@@ -52,7 +52,7 @@ class StoredSubscription(NamedTuple):
             remote=self.from_hdr or f"<{Aor(self.watcher_username, self.watcher_domain).uri}>",
             remote_tag=self.from_tag,
             contact=self.contact,
-            route=route,
+            route=tuple(split_values(self.record_route)) if self.record_route else (),
         )
 
     def reached_cseq(self, boot: int) -> int:

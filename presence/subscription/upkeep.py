@@ -60,7 +60,7 @@ class Upkeep:
             elif self._table.state(slot) == "free":
                 continue
             elif kind == "want":
-                self._notify.offer_wanted(slot)
+                self._notify.offer_wanted(slot, now)
             elif kind == "expired":
                 self._ending.end(slot, Input.EXPIRED, now)
             elif kind == "failed":

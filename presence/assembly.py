@@ -1,0 +1,223 @@
+"""Everything that decides, put together without a socket: tests drive it with a clock and a network of their own."""
+
+import secrets
+from functools import partial
+from typing import Any
+
+from presence._fastcore import Fanout, Message, ServerTransactions
+from presence.clock import Clock
+from presence.config import Config
+from presence.errors import StoreError, Unavailable
+from presence.events.message_summary import MessageSummaryPackage
+from presence.events.presence import PresencePackage
+from presence.events.registry import Registry
+from presence.events.winfo import WatcherInfoPackage
+from presence.policy.decision import OpenPolicy, Policy
+from presence.policy.stored import StoredPolicy
+from presence.publication import compositor
+from presence.publication.compositor import Compositor
+from presence.registration.registrar import Registrar
+from presence.sip.endpoint import Endpoint, ServerTransaction
+from presence.store.base import Store, Write
+from presence.subscription import notifier
+from presence.subscription.book import Book
+from presence.subscription.ending import Ending
+from presence.subscription.notifier import Notifier
+from presence.subscription.notify import Notify
+from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
+from presence.tally import Tally
+
+SLICE = 256
+"""NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
+
+BINDINGS_PURGE_S = 60.0
+
+
+def built_in_packages() -> Registry:
+    """Return the event packages that come with the server."""
+    registry = Registry()
+    for package in (PresencePackage(), WatcherInfoPackage("presence"), MessageSummaryPackage()):
+        registry.register(package)
+    return registry
+
+
+class Node:
+    """One presence server, dry: requests in, responses through their origin, NOTIFYs through the watcher table."""
+
+    def __init__(
+        self, config: Config, store: Store, clock: Clock, tally: Tally, registry: Registry | None = None
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.tally = tally
+        self._store = store
+        self._registry = registry or built_in_packages()
+        self._purge_at = 0.0
+        now = clock.now()
+        self.boot = self._count_start()
+        settings, serve = config.presence, config.server
+        self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
+        self.table = Fanout(
+            secrets.token_bytes(16),
+            now,
+            t1_ms=serve.timer_t1_ms,
+            t2_ms=serve.timer_t2_ms,
+            user_agent=serve.software.encode(),
+            contact_user=settings.contact_user.encode(),
+        )
+        domains = frozenset(serve.domain)
+        self.policy: Policy = (
+            OpenPolicy()
+            if serve.policy == "open" or config.presence_xml.force_active
+            else StoredPolicy(store)
+        )
+        self.endpoint = Endpoint(
+            self.transactions,
+            tally,
+            software=serve.software,
+            allow_events=", ".join(self._registry.names),
+        )
+        self.compositor = Compositor(
+            self._registry,
+            store,
+            compositor.Limits(
+                settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset
+            ),
+            domains=domains,
+            now=now,
+            changed=self._changed,
+        )
+        self.links: dict[str, int] = {}
+        self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
+        self.book = Book(self.table, self.notify, self.links, boot=self.boot)
+        ending = Ending(self.table, store, self.notify, self.book)
+        limits = notifier.Limits(
+            settings.min_expires_subscribe,
+            settings.max_expires_subscribe,
+            settings.expires_offset,
+            serve.target_networks,
+            domains,
+        )
+        self.notifier = Notifier(
+            self._registry, self.table, store, self.policy, self.notify, self.book, ending, limits
+        )
+        failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
+        self._upkeep = Upkeep(self.table, store, self.notify, self.book, ending, failures)
+        self._serve(domains)
+        tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
+        tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
+        tally.refreshers.append(self._count_notifies)
+
+    def _serve(self, domains: frozenset[str]) -> None:
+        self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
+        self.endpoint.serve("SUBSCRIBE", self.notifier.handle_subscribe)
+        if self.config.server.registrar:
+            self._registrar = Registrar(self._store, domains=domains)
+            self.endpoint.serve("REGISTER", self._register)
+        kinds = {kind for name in self._registry.names for kind in self._published(name)}
+        self.endpoint.accept(", ".join(sorted(kinds)))
+
+    def _published(self, name: str) -> tuple[str, ...]:
+        package = self._registry.get(name)
+        return package.publishable if package is not None else ()
+
+    def _count_start(self) -> int:
+        """Number this start in the database, before anything is sent: CSeq numbers are reserved by it."""
+        boot = 1
+        for (value,) in self._store.read("settings_get", ("boot",)):
+            boot = int(value or 0) + 1
+        failed: list[StoreError] = []
+        done = []
+        self._store.submit(
+            [Write("settings_put", ("boot", str(boot).encode()))],
+            lambda error: failed.append(error) if error else done.append(True),
+        )
+        self._store.flush()
+        self._store.settle()
+        if failed:
+            raise failed[0]
+        return boot
+
+    # ---- what the rim calls ----
+
+    def add_link(self, local: str, transport: str, link: int) -> None:
+        """Know a way out: by the listener it belongs to, and as one for its transport."""
+        self.links[local] = link
+        self.links.setdefault(f"any/{transport}", link)
+
+    def load(self) -> tuple[int, int]:
+        """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
+        now = self.clock.now()
+        self.compositor.load()
+        restorer = Restorer(
+            self.table,
+            self._store,
+            self.notify,
+            self.book,
+            self._registry,
+            self.policy,
+            links=self.links,
+            allowed=self.config.server.target_networks,
+        )
+        return restorer.load(now)
+
+    def receive(self, messages: list[Message], now: float) -> None:
+        """Handle messages in the order they came."""
+        # A slot may be free by now and given to a new subscription: what was reported of it comes first.
+        self._upkeep.tick(now)
+        for message in messages:
+            if message.is_request:
+                self.endpoint.receive(message, now)
+            elif message.error or not self.table.match(message, now):
+                self.tally.drops["stray response"] += 1
+
+    def tick(self, now: float) -> None:
+        """Let time pass: timers, expiries, then the NOTIFYs that follow from all that happened."""
+        self.transactions.tick(now)
+        self.table.tick(now)
+        self.compositor.tick(now)
+        self._upkeep.tick(now)
+        self.notify.flush(now)
+        self._purge_bindings(now)
+        self._store.flush()
+
+    def pump(self, now: float) -> int:
+        """Send a slice of the queued NOTIFYs; return how many are still queued."""
+        left: int = self.table.pump(now, SLICE)
+        if not left:
+            self.notify.observe_sent(now)
+        return left
+
+    # ---- inside ----
+
+    def _changed(self, package: str, presentity: Any, received_at: float) -> None:
+        self.notify.changed(package, presentity, received_at)
+
+    def _register(self, transaction: ServerTransaction, now: float) -> None:
+        result = self._registrar.register(transaction.request, now)
+        if not result.writes:
+            transaction.reply(200, result.headers)
+            return
+
+        def committed(error: StoreError | None) -> None:
+            if error is not None:
+                transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            else:
+                transaction.reply(200, result.headers)
+
+        self._store.submit(result.writes, committed)
+
+    def _purge_bindings(self, now: float) -> None:
+        if now >= self._purge_at:
+            self._purge_at = now + BINDINGS_PURGE_S
+            days_s = self.config.presence.waiting_subs_daysno * 86400
+            writes = [
+                Write("bindings_purge", (int(now),)),
+                Write("watchers_purge_pending", (int(now) - days_s,)),
+            ]
+            self._store.submit(writes, lambda error: None)
+
+    def _count_notifies(self) -> None:
+        counts = self.table.counters()
+        for name in ("sent", "retransmitted", "failed", "coalesced"):
+            self.tally.notifies[name] = counts[name]

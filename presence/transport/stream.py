@@ -1,0 +1,211 @@
+"""TCP: connections that carry requests in and NOTIFYs out (RFC 3261 section 18.3, RFC 5626 section 5.3)."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from presence._fastcore import Fanout, Framer, Message
+from presence.tally import Tally
+from presence.transport.udp import host_text
+
+WRITE_LIMIT_BYTES = 4 * 1024 * 1024
+"""What may wait for a slow reader before its connection is closed."""
+
+CONNECT_TIMEOUT_S = 10.0
+
+Received = Callable[[list[Message]], None]
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection; the `Origin` of what it carries."""
+
+    transport = "TCP"
+
+    def __init__(self, listener: "TcpListener") -> None:
+        self._listener = listener
+        self._framer = Framer(listener.max_message)
+        self._stream: asyncio.Transport | None = None
+        self.flow = 0
+        self.peer: tuple[str, int] = ("", 0)
+        self.heard_at = 0.0
+
+    @property
+    def link(self) -> int:
+        """Number of the way out in the watcher table."""
+        return self._listener.link
+
+    @property
+    def local(self) -> str:
+        """`tcp:host:port`, as the column `socket_info` has it."""
+        return self._listener.local
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection up, unless there are too many."""
+        self._stream = cast(asyncio.Transport, transport)
+        self._stream.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.peer = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self._listener.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what came into messages; answer keep-alives (RFC 5626 section 4.4.1)."""
+        self.heard_at = self._listener.now()
+        messages = self._framer.feed(data)
+        for _ in range(min(self._framer.pings, 16)):
+            self.write(b"\r\n")
+        for message in messages:
+            message.origin = self
+            message.set_source(*self.peer)
+            message.received_at = self.heard_at
+        if messages:
+            self._listener.received(messages)
+        if self._framer.broken:
+            # The answer to what could be read of it goes out first; then nothing more can be framed.
+            self._listener.tally.drops["unframeable stream"] += 1
+            self.close()
+
+    def respond(self, request: Message, response: bytes) -> None:
+        """Send a response on the connection the request came in on (RFC 3261 section 18.2.2)."""
+        self.write(response)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a peer that does not read loses the connection."""
+        if self._stream is None or self._stream.is_closing():
+            return
+        if self._stream.get_write_buffer_size() + len(data) > WRITE_LIMIT_BYTES:
+            self._listener.tally.drops["slow reader"] += 1
+            self._stream.abort()
+            return
+        self._stream.write(data)
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection."""
+        self._stream = None
+        self._listener.lost(self)
+
+
+class TcpListener:
+    """A TCP listener, the connections it accepted, and those opened to deliver NOTIFYs."""
+
+    def __init__(self, host: str, port: int, *, max_message: int, max_connections: int) -> None:
+        """Bind; raises OSError."""
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            if ":" in host:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind((host, port))
+            self.socket.listen(1024)
+            self.socket.setblocking(False)
+        except OSError:
+            self.socket.close()
+            raise
+        self.host, self.port = self.socket.getsockname()[:2]
+        self.max_message = max_message
+        self.link = 0
+        self.received: Received = lambda messages: None
+        self.now: Callable[[], float] = lambda: 0.0
+        self.tally = Tally()
+        self._table: Fanout | None = None
+        self._max_connections = max_connections
+        self._connections: dict[int, Connection] = {}
+        self._last_flow = 0
+        self._server: asyncio.Server | None = None
+        self._opening: dict[tuple[str, int], deque[tuple[int, bytes]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def local(self) -> str:
+        """`tcp:host:port`, as the column `socket_info` has it."""
+        return f"tcp:{host_text(self.host)}:{self.port}"
+
+    def attach(self, table: Fanout, tally: Tally, received: Received, now: Callable[[], float]) -> None:
+        """Become a way out of the watcher table, and hand what arrives to `received`."""
+        address = f"{host_text(self.host)}:{self.port}".encode()
+        self.link = table.add_link(-1, reliable=True, via=b"TCP " + address, contact=address + b";transport=tcp")
+        self._table, self.tally, self.received, self.now = table, tally, received, now
+
+    async def start(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=self.socket)
+
+    def opened(self, connection: Connection) -> None:
+        """Number a new connection."""
+        connection.heard_at = self.now()
+        if len(self._connections) >= self._max_connections:
+            self.tally.drops["too many connections"] += 1
+            connection.close()
+            return
+        self._last_flow = connection.flow = self._last_flow % 0xFFFFFFFE + 1
+        self._connections[connection.flow] = connection
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection; NOTIFYs of its subscriptions open a new one."""
+        if self._connections.get(connection.flow) is connection:
+            del self._connections[connection.flow]
+
+    def deliver(self, flow: int, host: str, port: int, message: bytes, slot: int) -> None:
+        """Send a NOTIFY on its flow, or open a connection to its target (RFC 3261 section 18.1.1)."""
+        connection = self._connections.get(flow)
+        if connection is not None:
+            connection.write(message)
+            return
+        waiting = self._opening.get((host, port))
+        if waiting is None:
+            waiting = self._opening[host, port] = deque()
+            task = asyncio.get_running_loop().create_task(self._open(host, port))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        waiting.append((slot, message))
+
+    async def _open(self, host: str, port: int) -> None:
+        assert self._table is not None
+        loop = asyncio.get_running_loop()
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, connection = await loop.create_connection(lambda: Connection(self), host, port)
+        except OSError:
+            self.tally.drops["connection refused"] += 1
+        for slot, message in self._opening.pop((host, port)):
+            if connection is not None and connection.flow:
+                if self._table.state(slot) != "free":
+                    self._table.set_flow(slot, connection.flow)
+                connection.write(message)
+            elif self._table.state(slot) != "free":
+                # RFC 3261 section 8.1.3.1: an unreachable target counts as 503.
+                self._table.fail_flight(slot, 503)
+
+    def close_idle(self, before: float) -> None:
+        """Close connections on which nothing was heard since `before`."""
+        for connection in list(self._connections.values()):
+            if connection.heard_at < before:
+                self.tally.drops["idle connection"] += 1
+                connection.close()
+
+    def stop_accepting(self) -> None:
+        """Take no new connections."""
+        if self._server is not None:
+            self._server.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.stop_accepting()
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self._connections.values()):
+            connection.close()
+        self.socket.close()
+
+    def __len__(self) -> int:
+        return len(self._connections)

@@ -1,0 +1,80 @@
+"""UDP listeners: batches of datagrams in, responses and NOTIFYs out of the same socket."""
+
+import contextlib
+import socket
+
+from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
+
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+"""Asked of the kernel: its default holds 92 datagrams, fewer than the answers to one large fan-out."""
+
+_SO_RCVBUFFORCE = 33
+
+
+class UdpListener:
+    """A bound UDP socket; the `Origin` of what it receives."""
+
+    transport = "UDP"
+    flow = 0
+
+    def __init__(self, host: str, port: int) -> None:
+        """Bind; raises OSError."""
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            if ":" in host:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self.socket.setblocking(False)
+            self._widen()
+            self.socket.bind((host, port))
+        except OSError:
+            self.socket.close()
+            raise
+        self.host, self.port = self.socket.getsockname()[:2]
+        self.link = 0
+        self._core: UdpSocket | None = None
+
+    def _widen(self) -> None:
+        for option, size in ((socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES), (socket.SO_SNDBUF, RECEIVE_BUFFER_BYTES)):
+            self.socket.setsockopt(socket.SOL_SOCKET, option, size)
+        # Passes the system's limit where we are allowed to.
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+
+    @property
+    def local(self) -> str:
+        """`udp:host:port`, as the column `socket_info` has it."""
+        return f"udp:{host_text(self.host)}:{self.port}"
+
+    def attach(self, table: Fanout, transactions: ServerTransactions) -> None:
+        """Become a way out of the watcher table."""
+        address = f"{host_text(self.host)}:{self.port}".encode()
+        self.link = table.add_link(self.socket.fileno(), reliable=False, via=b"UDP " + address, contact=address)
+        self._core = UdpSocket(self.socket.fileno(), table, transactions, self)
+
+    def receive(self, now: float) -> tuple[list[Message], bool]:
+        """Return the requests that have arrived, and whether more may be waiting."""
+        assert self._core is not None
+        return self._core.receive(now)
+
+    def respond(self, request: Message, response: bytes) -> None:
+        """Queue a response."""
+        assert self._core is not None
+        self._core.respond(request, response)
+
+    def flush(self) -> None:
+        """Send the queued responses."""
+        if self._core is not None:
+            self._core.flush()
+
+    def counters(self) -> dict[str, int]:
+        """Return the socket's counts since start."""
+        return self._core.counters() if self._core is not None else {}
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def host_text(host: str) -> str:
+    """Write a host as SIP does: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
