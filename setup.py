@@ -23,8 +23,7 @@ EXTENSION = Extension(
     # -O3 without -march: SSE2 is the baseline of x86-64 and more gained nothing when measured.
     extra_compile_args=["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"],
     define_macros=[("PRESENCE_DEBUG", "1" if DEBUG else "0")],
-    depends=["presence/_fastcore.pxd"]
-    + [f"presence/_fast/{name}" for name in sorted(os.listdir("presence/_fast"))],
+    depends=["presence/_fastcore.pxd"] + [f"presence/_fast/{name}" for name in sorted(os.listdir("presence/_fast"))],
 )
 
 setup(ext_modules=cythonize([EXTENSION], compiler_directives=DIRECTIVES))

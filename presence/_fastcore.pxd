@@ -108,7 +108,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
-    int AF_INET, AF_INET6, MSG_DONTWAIT
+    int MSG_DONTWAIT
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -126,9 +126,6 @@ cdef extern from "<netinet/in.h>" nogil:
     uint16_t htons(uint16_t value)
     uint16_t ntohs(uint16_t value)
 
-cdef extern from "<arpa/inet.h>" nogil:
-    int inet_pton(int family, const char* text, void* out)
-    const char* inet_ntop(int family, const void* address, char* out, socklen_t size)
 
 cdef extern from "<poll.h>" nogil:
     cdef struct pollfd:
@@ -190,7 +187,7 @@ cdef enum:
     MAX_LINKS = 64
     MAX_VIEWS = 4096
     MAX_DIALOG_BYTES = 12000    # all strings of one dialog
-    CSEQ_STRIDE = 256           # CSeq numbers reserved in the database at once
+    RESERVED_CSEQS = 256           # CSeq numbers reserved in the database at once
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
 
@@ -216,7 +213,7 @@ cdef enum RowFlag:
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
 
-cdef enum Part:                 # the strings of a dialog, in the order of the blob
+cdef enum:                      # the strings of a dialog, in the order of the blob
     PART_URI, PART_ROUTE, PART_LOCAL, PART_REMOTE, PART_REMOTE_TAG, PART_CALL_ID, PART_EVENT_ID,
     PART_LOCAL_TAG, PART_LOCAL_CONTACT
     PART_COUNT
@@ -289,7 +286,7 @@ cdef int socket_family(int fd) except -1
 cdef class WatcherTable:
     cdef uint64_t secret, random
     cdef double epoch
-    cdef uint32_t t1_ms, t2_ms
+    cdef uint32_t t1_ms, t2_ms, expires_offset_s
     cdef uint8_t shard
     cdef bytes contact_user, user_agent
     cdef const char* contact_user_text
@@ -303,8 +300,8 @@ cdef class WatcherTable:
     cdef uint32_t group_capacity, groups_used, free_group
     cdef Link links[64]
     cdef uint32_t link_count
-    cdef uint32_t* ready
-    cdef uint32_t ready_head, ready_count, ready_capacity
+    cdef uint32_t* ring
+    cdef uint32_t ring_head, ring_count, ring_capacity
     cdef Event* events
     cdef uint32_t event_count, event_capacity
     cdef char* scratch

@@ -1,7 +1,6 @@
 """Everything that decides, put together without a socket: tests drive it with a clock and a network of their own."""
 
 import secrets
-from functools import partial
 from typing import Any
 
 from presence._fastcore import Fanout, Message, ServerTransactions
@@ -41,11 +40,34 @@ def built_in_packages() -> Registry:
     return registry
 
 
+def count_start(store: Store) -> int:
+    """Number this start in the database before anything is sent; CSeq numbers are reserved per start.
+
+    `store` must commit in `flush`. Raises StoreError.
+    """
+    boot = 1
+    for (value,) in store.read("settings_get", ("boot",)):
+        boot = int(value or 0) + 1
+    failures: list[StoreError | None] = []
+    store.submit([Write("settings_put", ("boot", str(boot).encode()))], failures.append)
+    store.flush()
+    if failures[0] is not None:
+        raise failures[0]
+    return boot
+
+
 class Node:
     """One presence server, dry: requests in, responses through their origin, NOTIFYs through the watcher table."""
 
     def __init__(
-        self, config: Config, store: Store, clock: Clock, tally: Tally, registry: Registry | None = None
+        self,
+        config: Config,
+        store: Store,
+        clock: Clock,
+        tally: Tally,
+        *,
+        boot: int,
+        registry: Registry | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -54,7 +76,6 @@ class Node:
         self._registry = registry or built_in_packages()
         self._purge_at = 0.0
         now = clock.now()
-        self.boot = self._count_start()
         settings, serve = config.presence, config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
         self.table = Fanout(
@@ -64,12 +85,11 @@ class Node:
             t2_ms=serve.timer_t2_ms,
             user_agent=serve.software.encode(),
             contact_user=settings.contact_user.encode(),
+            expires_offset_s=settings.expires_offset,
         )
         domains = frozenset(serve.domain)
         self.policy: Policy = (
-            OpenPolicy()
-            if serve.policy == "open" or config.presence_xml.force_active
-            else StoredPolicy(store)
+            OpenPolicy() if serve.policy == "open" or config.presence_xml.force_active else StoredPolicy(store)
         )
         self.endpoint = Endpoint(
             self.transactions,
@@ -80,16 +100,14 @@ class Node:
         self.compositor = Compositor(
             self._registry,
             store,
-            compositor.Limits(
-                settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset
-            ),
+            compositor.Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
             domains=domains,
             now=now,
             changed=self._changed,
         )
         self.links: dict[str, int] = {}
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
-        self.book = Book(self.table, self.notify, self.links, boot=self.boot)
+        self.book = Book(self.table, self.notify, self.links, boot=boot)
         ending = Ending(self.table, store, self.notify, self.book)
         limits = notifier.Limits(
             settings.min_expires_subscribe,
@@ -98,9 +116,7 @@ class Node:
             serve.target_networks,
             domains,
         )
-        self.notifier = Notifier(
-            self._registry, self.table, store, self.policy, self.notify, self.book, ending, limits
-        )
+        self.notifier = Notifier(self._registry, self.table, store, self.policy, self.notify, self.book, ending, limits)
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         self._upkeep = Upkeep(self.table, store, self.notify, self.book, ending, failures)
         self._serve(domains)
@@ -120,23 +136,6 @@ class Node:
     def _published(self, name: str) -> tuple[str, ...]:
         package = self._registry.get(name)
         return package.publishable if package is not None else ()
-
-    def _count_start(self) -> int:
-        """Number this start in the database, before anything is sent: CSeq numbers are reserved by it."""
-        boot = 1
-        for (value,) in self._store.read("settings_get", ("boot",)):
-            boot = int(value or 0) + 1
-        failed: list[StoreError] = []
-        done = []
-        self._store.submit(
-            [Write("settings_put", ("boot", str(boot).encode()))],
-            lambda error: failed.append(error) if error else done.append(True),
-        )
-        self._store.flush()
-        self._store.settle()
-        if failed:
-            raise failed[0]
-        return boot
 
     # ---- what the rim calls ----
 
@@ -187,6 +186,10 @@ class Node:
         if not left:
             self.notify.observe_sent(now)
         return left
+
+    def pending(self) -> int:
+        """Return how many changes wait for their commit."""
+        return len(self.compositor.lanes) + len(self.book.lanes)
 
     # ---- inside ----
 

@@ -148,9 +148,7 @@ def _unknown(entry: Given) -> ConfigError:
     if section in RESERVED:
         return ConfigError(f"unknown key {entry.name} in {entry.origin}: section {section} has no keys yet")
     elsewhere = [setting.name for setting in SETTINGS if setting.key == (key or section)]
-    return ConfigError(
-        f"unknown key {entry.name} in {entry.origin}{_suggestion(entry.name, _BY_NAME, elsewhere)}"
-    )
+    return ConfigError(f"unknown key {entry.name} in {entry.origin}{_suggestion(entry.name, _BY_NAME, elsewhere)}")
 
 
 def _suggestion(name: str, known: Iterable[str], first: Sequence[str] = ()) -> str:
@@ -177,9 +175,7 @@ def _check_together(config: Config) -> None:
         _check_order(config, f"presence.min_expires_{what}", f"presence.max_expires_{what}")
     _check_order(config, "server.timer_t1_ms", "server.timer_t2_ms")
     if not config.server.listen:
-        raise ConfigError(
-            f"server.listen in {config.origin('server', 'listen')}: at least one listener is needed"
-        )
+        raise ConfigError(f"server.listen in {config.origin('server', 'listen')}: at least one listener is needed")
     fixed = [listener for listener in config.server.listeners if listener.port]
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")

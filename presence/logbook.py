@@ -69,6 +69,4 @@ def _human_end(stream: TextIO) -> list[Processor]:
 
 def _escape_control(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Take from peers the power to start lines of their own or to command the terminal."""
-    return {
-        name: value.translate(_CONTROL) if isinstance(value, str) else value for name, value in line.items()
-    }
+    return {name: value.translate(_CONTROL) if isinstance(value, str) else value for name, value in line.items()}

@@ -82,9 +82,7 @@ class Presence:
         "Seconds by which peers are told a shorter interval than is kept, so that a refresh comes in time.",
         within=(0, HOUR_S),
     )
-    contact_user: str = key(
-        "presence", "User part of our Contact in responses and NOTIFYs.", shape=CONTACT_USER
-    )
+    contact_user: str = key("presence", "User part of our Contact in responses and NOTIFYs.", shape=CONTACT_USER)
     end_sub_on_timeout: bool = key(True, "End a subscription when its NOTIFY is not answered at all.")
     notify_failure: Literal["remove", "keep"] = key(
         "keep",
@@ -125,9 +123,7 @@ class Server:
         shape=LISTENER,
         flag="--listen",
     )
-    domain: tuple[str, ...] = key(
-        (), "Domains served; with none given every domain is.", shape=DOMAIN, flag="--domain"
-    )
+    domain: tuple[str, ...] = key((), "Domains served; with none given every domain is.", shape=DOMAIN, flag="--domain")
     policy: Literal["open", "rules"] = key(
         "open",
         "Who may watch: open is everybody, rules is whom the table `watchers` names (others are pending).",
@@ -144,9 +140,7 @@ class Server:
         "loopback, otherwise everywhere.",
         shape=NETWORK,
     )
-    software: str = key(
-        f"presence/{__version__}", "Text of the Server and User-Agent header fields.", shape=PRODUCT
-    )
+    software: str = key(f"presence/{__version__}", "Text of the Server and User-Agent header fields.", shape=PRODUCT)
     ready_file: str = key(
         "",
         "File written when every listener is open, with their addresses; empty is none.",
@@ -158,12 +152,8 @@ class Server:
     )
     max_message_bytes: int = key(65535, "Largest SIP message taken.", within=(1500, 65535))
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
-    idle_timeout_s: int = key(
-        900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S)
-    )
-    timer_t1_ms: int = key(
-        500, "Estimate of the round trip time, T1 of RFC 3261 section 17.1.1.1.", within=(1, 60_000)
-    )
+    idle_timeout_s: int = key(900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S))
+    timer_t1_ms: int = key(500, "Estimate of the round trip time, T1 of RFC 3261 section 17.1.1.1.", within=(1, 60_000))
     timer_t2_ms: int = key(
         4000, "Longest pause between retransmissions, T2 of RFC 3261 section 17.1.2.2.", within=(1, 600_000)
     )

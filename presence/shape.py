@@ -83,9 +83,7 @@ PATH = Shape(
     lambda text: _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,4096}", text),
 )
 PATH_OR_NOTHING = _or_nothing(PATH)
-PRODUCT = Shape(
-    "1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text)
-)
+PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
 CONTACT_USER = Shape(
     # RFC 3261 section 25.1, `user` without escapes, which nothing here would undo.
     "letters, digits and -_.!~*'()&=+$,;?/ only, or empty",

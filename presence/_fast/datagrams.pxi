@@ -81,7 +81,7 @@ cdef void send_batch(Batch* batch) noexcept nogil:
             done += 1
 
 
-cdef void read_address(const sockaddr_storage* from_, uint8_t* address, uint16_t* port) noexcept nogil:
+cdef void read_source(const sockaddr_storage* from_, uint8_t* address, uint16_t* port) noexcept nogil:
     memset(address, 0, 16)
     if from_.ss_family == AF_INET:
         address[10] = 255
@@ -154,7 +154,7 @@ cdef class UdpSocket:
                     self.repeat(transaction, i)
                     continue
             message = new_message(&self.m)
-            read_address(&self.addresses[i], message.source_ip, &message.source_port)
+            read_source(&self.addresses[i], message.source_ip, &message.source_port)
             message.origin = self.origin
             message.transaction = transaction
             message.received_at = now
@@ -174,7 +174,7 @@ cdef class UdpSocket:
             return
         memcpy(self.replies.next, entry.response, entry.size)
         add_datagram(&self.replies, entry.size, NULL, 0)
-        read_address(&self.addresses[i], address, &port)
+        read_source(&self.addresses[i], address, &port)
         if not self.m.via_rport:
             port = self.m.via_port if self.m.via_port else 5060
         address_datagram(&self.replies, self.family, address, port)

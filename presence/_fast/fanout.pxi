@@ -12,6 +12,7 @@ REASONS[5] = b"giveup"
 REASONS[6] = b"invariant"
 
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
+CSEQ_STRIDE = RESERVED_CSEQS
 FLIGHTS = ("idle", "queued", "flying", "held", "asked", "backoff", "failed")
 EVENT_KINDS = ("", "failed", "expired", "ended", "want", "reserve")
 
@@ -127,19 +128,19 @@ cdef class Fanout(WatcherTable):
         # A ring that doubles: the order of changes is the order of sending.
         cdef uint32_t capacity, i
         cdef uint32_t* grown
-        if self.ready_count == self.ready_capacity:
-            capacity = self.ready_capacity * 2 if self.ready_capacity else 1024
+        if self.ring_count == self.ring_capacity:
+            capacity = self.ring_capacity * 2 if self.ring_capacity else 1024
             grown = <uint32_t*>malloc(<size_t>capacity * sizeof(uint32_t))
             if grown == NULL:
                 return -1
-            for i in range(self.ready_count):
-                grown[i] = self.ready[(self.ready_head + i) & (self.ready_capacity - 1)]
-            free(self.ready)
-            self.ready = grown
-            self.ready_capacity = capacity
-            self.ready_head = 0
-        self.ready[(self.ready_head + self.ready_count) & (self.ready_capacity - 1)] = slot
-        self.ready_count += 1
+            for i in range(self.ring_count):
+                grown[i] = self.ring[(self.ring_head + i) & (self.ring_capacity - 1)]
+            free(self.ring)
+            self.ring = grown
+            self.ring_capacity = capacity
+            self.ring_head = 0
+        self.ring[(self.ring_head + self.ring_count) & (self.ring_capacity - 1)] = slot
+        self.ring_count += 1
         return 0
 
     cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil:
@@ -176,7 +177,7 @@ cdef class Fanout(WatcherTable):
     # ---- sending ----
 
     cdef uint32_t milliseconds(self, double now) noexcept nogil:
-        return <uint32_t>(<int64_t>((now - self.epoch) * 1000.0) & 0xFFFFFFFF)
+        return <uint32_t><uint64_t>((now - self.epoch) * 1000.0)
 
     cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
         return <uint32_t>mix(self.secret ^ (<uint64_t>slot << 32 | cseq))
@@ -187,6 +188,7 @@ cdef class Fanout(WatcherTable):
         cdef Row* owner = &self.rows[row.owner]
         cdef Group* group = &self.groups[row.group]
         cdef Body* body = NULL
+        cdef double until
         if owner.cseq >= owner.cseq_mark:
             row.flight = FLIGHT_HELD
             if not owner.flags & FLAG_RESERVING:
@@ -194,7 +196,7 @@ cdef class Fanout(WatcherTable):
                 self.report(slot, EVENT_RESERVE, 0, 0)
             return False
         owner.cseq += 1
-        if owner.cseq + CSEQ_STRIDE // 4 >= owner.cseq_mark and not owner.flags & FLAG_RESERVING:
+        if owner.cseq + RESERVED_CSEQS // 4 >= owner.cseq_mark and not owner.flags & FLAG_RESERVING:
             owner.flags |= FLAG_RESERVING
             self.report(slot, EVENT_RESERVE, 0, 0)
         if row.flags & FLAG_OWN_BODY:
@@ -211,7 +213,9 @@ cdef class Fanout(WatcherTable):
         row.flying_cseq = owner.cseq
         row.key = self.next_key(slot, owner.cseq)
         row.flying_state = row.state
-        row.flying_left = <uint32_t>(row.expires_at - now) if row.expires_at > now else 0
+        # Rounded up: a second too few each time would make clients refresh ever earlier.
+        until = row.expires_at - self.expires_offset_s
+        row.flying_left = <uint32_t>(until - now + 0.999) if until > now else 0
         row.flight = FLIGHT_FLYING
         row.began_ms = self.milliseconds(now)
         row.interval_ms = self.t1_ms
@@ -247,66 +251,66 @@ cdef class Fanout(WatcherTable):
         cdef Link* link = &self.links[row.link]
         cdef char* p = out
         cdef char* part = row.blob
-        p = put(p, b"NOTIFY ", 7)
-        p = put(p, part, row.size[PART_URI])
+        p = emit(p, b"NOTIFY ", 7)
+        p = emit(p, part, row.size[PART_URI])
         part += row.size[PART_URI]
-        p = put(p, b" SIP/2.0\r\nVia: SIP/2.0/", 23)
-        p = put(p, link.via, link.via_size)
-        p = put(p, b";rport;branch=z9hG4bKpr", 23)
+        p = emit(p, b" SIP/2.0\r\nVia: SIP/2.0/", 23)
+        p = emit(p, link.via, link.via_size)
+        p = emit(p, b";rport;branch=z9hG4bKpr", 23)
         p += write_hex(p, self.shard, 2)
         p += write_hex(p, slot, 8)
         p += write_hex(p, row.key, 8)
-        p = put(p, b"\r\nMax-Forwards: 70\r\n", 20)
+        p = emit(p, b"\r\nMax-Forwards: 70\r\n", 20)
         if row.size[PART_ROUTE]:
-            p = put(p, b"Route: ", 7)
-            p = put(p, part, row.size[PART_ROUTE])
+            p = emit(p, b"Route: ", 7)
+            p = emit(p, part, row.size[PART_ROUTE])
             part += row.size[PART_ROUTE]
-            p = put(p, b"\r\n", 2)
-        p = put(p, b"From: ", 6)
-        p = put(p, part, row.size[PART_LOCAL])
+            p = emit(p, b"\r\n", 2)
+        p = emit(p, b"From: ", 6)
+        p = emit(p, part, row.size[PART_LOCAL])
         part += row.size[PART_LOCAL]
-        p = put(p, b";tag=", 5)
+        p = emit(p, b";tag=", 5)
         if row.size[PART_LOCAL_TAG]:
-            p = put(p, row.blob + part_offset(row, PART_LOCAL_TAG), row.size[PART_LOCAL_TAG])
+            p = emit(p, row.blob + part_offset(row, PART_LOCAL_TAG), row.size[PART_LOCAL_TAG])
         else:
             self.write_tag(row, p)
             p += TAG_SIZE
-        p = put(p, b"\r\nTo: ", 6)
-        p = put(p, part, row.size[PART_REMOTE])
+        p = emit(p, b"\r\nTo: ", 6)
+        p = emit(p, part, row.size[PART_REMOTE])
         part += row.size[PART_REMOTE]
         if row.size[PART_REMOTE_TAG]:
-            p = put(p, b";tag=", 5)
-            p = put(p, part, row.size[PART_REMOTE_TAG])
+            p = emit(p, b";tag=", 5)
+            p = emit(p, part, row.size[PART_REMOTE_TAG])
             part += row.size[PART_REMOTE_TAG]
-        p = put(p, b"\r\nCall-ID: ", 11)
-        p = put(p, part, row.size[PART_CALL_ID])
+        p = emit(p, b"\r\nCall-ID: ", 11)
+        p = emit(p, part, row.size[PART_CALL_ID])
         part += row.size[PART_CALL_ID]
-        p = put(p, b"\r\nCSeq: ", 8)
-        p = put_number(p, row.flying_cseq)
-        p = put(p, b" NOTIFY\r\nContact: <", 19)
+        p = emit(p, b"\r\nCSeq: ", 8)
+        p = emit_number(p, row.flying_cseq)
+        p = emit(p, b" NOTIFY\r\nContact: <", 19)
         if row.size[PART_LOCAL_CONTACT]:
-            p = put(p, row.blob + part_offset(row, PART_LOCAL_CONTACT), row.size[PART_LOCAL_CONTACT])
+            p = emit(p, row.blob + part_offset(row, PART_LOCAL_CONTACT), row.size[PART_LOCAL_CONTACT])
         else:
             p += self.write_contact(row, p)
-        p = put(p, b">\r\nEvent: ", 10)
-        p = put(p, group.event, group.event_size)
+        p = emit(p, b">\r\nEvent: ", 10)
+        p = emit(p, group.event, group.event_size)
         if row.size[PART_EVENT_ID]:
-            p = put(p, b";id=", 4)
-            p = put(p, part, row.size[PART_EVENT_ID])
-        p = put(p, b"\r\n", 2)
-        p = put(p, self.user_agent_text, self.user_agent_size)
+            p = emit(p, b";id=", 4)
+            p = emit(p, part, row.size[PART_EVENT_ID])
+        p = emit(p, b"\r\n", 2)
+        p = emit(p, self.user_agent_text, self.user_agent_size)
         if row.flying_state == ROW_TERMINATED:
-            p = put(p, b"Subscription-State: terminated;reason=", 38)
-            p = put(p, REASONS[row.reason], <uint32_t>strlen(REASONS[row.reason]))
+            p = emit(p, b"Subscription-State: terminated;reason=", 38)
+            p = emit(p, REASONS[row.reason], <uint32_t>strlen(REASONS[row.reason]))
         else:
             if row.flying_state == ROW_PENDING:
-                p = put(p, b"Subscription-State: pending;expires=", 36)
+                p = emit(p, b"Subscription-State: pending;expires=", 36)
             else:
-                p = put(p, b"Subscription-State: active;expires=", 35)
-            p = put_number(p, row.flying_left)
-        p = put(p, b"\r\n", 2)
+                p = emit(p, b"Subscription-State: active;expires=", 35)
+            p = emit_number(p, row.flying_left)
+        p = emit(p, b"\r\n", 2)
         if row.flying == NULL:
-            p = put(p, b"Content-Length: 0\r\n\r\n", 21)
+            p = emit(p, b"Content-Length: 0\r\n\r\n", 21)
         return <uint32_t>(p - out)
 
     def pump(self, double now, uint32_t budget=256):
@@ -321,10 +325,10 @@ cdef class Fanout(WatcherTable):
         memset(&elsewhere, 0, sizeof(U32Vector))
         with nogil:
             begin_batch(&batch, self.scratch, SCRATCH_BYTES)
-            while budget and self.ready_count:
-                slot = self.ready[self.ready_head]
-                self.ready_head = (self.ready_head + 1) & (self.ready_capacity - 1)
-                self.ready_count -= 1
+            while budget and self.ring_count:
+                slot = self.ring[self.ring_head]
+                self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
+                self.ring_count -= 1
                 if not self.take(slot, now):
                     continue
                 budget -= 1
@@ -338,7 +342,7 @@ cdef class Fanout(WatcherTable):
                 self.outbox.append(self.message(elsewhere.items[i]))
         finally:
             free(elsewhere.items)
-        return self.ready_count
+        return self.ring_count
 
     cdef bint take(self, uint32_t slot, double now) noexcept nogil:
         # Make a row that came up in the queue ready to be rendered; False when there is nothing to send any more.
@@ -518,7 +522,7 @@ cdef class Fanout(WatcherTable):
         return {
             "sent": self.sent, "retransmitted": self.retransmitted, "completed": self.completed,
             "failed": self.failed, "timed_out": self.timed_out, "coalesced": self.coalesced, "stray": self.stray,
-            "unsent": self.unsent, "in_flight": self.in_flight, "queued": self.ready_count,
+            "unsent": self.unsent, "in_flight": self.in_flight, "queued": self.ring_count,
         }
 
 
@@ -530,12 +534,12 @@ cdef inline uint32_t part_offset(Row* row, int part) noexcept nogil:
     return offset
 
 
-cdef inline char* put(char* out, const char* text, size_t size) noexcept nogil:
+cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:
     memcpy(out, text, size)
     return out + size
 
 
-cdef inline char* put_number(char* out, uint32_t value) noexcept nogil:
+cdef inline char* emit_number(char* out, uint32_t value) noexcept nogil:
     cdef char digits[10]
     cdef int n = 0
     while True:

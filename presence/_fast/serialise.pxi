@@ -127,7 +127,8 @@ def build_response(
     put_top_via(&w, request)
     put_copies(&w, request, H_VIA, b"Via: ", 5, m.first[H_VIA])
     put_dialog_fields(&w, request, to_tag)
-    if status < 300:
+    # Where a dialog begins (RFC 3261 section 12.1.1); never to a PUBLISH (RFC 3903 section 6).
+    if status < 300 and m.method == M_SUBSCRIBE:
         put_copies(&w, request, H_RECORD_ROUTE, b"Record-Route: ", 14, 0)
     put_copies(&w, request, H_TIMESTAMP, b"Timestamp: ", 11, 0)
     put(&w, PyBytes_AS_STRING(headers), <uint32_t>PyBytes_GET_SIZE(headers))

@@ -2,7 +2,7 @@
 # Uses: nothing. Used by: transactions, watchers, and Python for publications.
 
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 cdef inline int vector_push(U32Vector* vector, uint32_t item) noexcept nogil:
     cdef uint32_t capacity

@@ -93,7 +93,7 @@ cdef class WatcherTable:
     """
 
     def __cinit__(self, bytes secret, double now, *, uint32_t t1_ms=500, uint32_t t2_ms=4000,
-                  bytes user_agent=b"", bytes contact_user=b"", uint8_t shard=0):
+                  bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, uint8_t shard=0):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
         memcpy(&self.secret, <const char*>secret, 8)
@@ -102,6 +102,7 @@ cdef class WatcherTable:
         self.t1_ms = t1_ms
         self.t2_ms = t2_ms
         self.shard = shard
+        self.expires_offset_s = expires_offset_s
         self.contact_user = contact_user
         self.contact_user_text = self.contact_user
         self.contact_user_size = len(contact_user)
@@ -139,7 +140,7 @@ cdef class WatcherTable:
         for i in range(self.link_count):
             free(self.links[i].via)
             free(self.links[i].contact)
-        free(self.ready)
+        free(self.ring)
         free(self.events)
         free(self.scratch)
 
@@ -464,7 +465,7 @@ cdef class WatcherTable:
         row = &self.rows[slot]
         if row.state == ROW_FREE or row.tag_check != <uint32_t>check or row.owner != <uint32_t>slot:
             return 0
-        if row.blob == NULL or row.size[<int>PART_LOCAL_TAG]:
+        if row.blob == NULL or row.size[PART_LOCAL_TAG]:
             return 0
         if not part_equal(row, PART_CALL_ID, call_id, call_id_size):
             return 0

@@ -115,9 +115,7 @@ def write_markdown() -> str:
         parts += [_write_entry(setting) for setting in _effective(section)]
         obsolete = [setting for setting in SETTINGS if setting.section == section and setting.obsolete]
         if obsolete:
-            parts.append(
-                "Accepted from OpenSIPS configurations, without effect, with a warning at the start:\n"
-            )
+            parts.append("Accepted from OpenSIPS configurations, without effect, with a warning at the start:\n")
             parts.append("".join(f"- `{setting.key}`: {setting.obsolete}\n" for setting in obsolete))
     parts.append("## Reserved sections\n")
     parts.append(f"Accepted while they are empty: {', '.join(f'`{name}`' for name in RESERVED)}.\n")

@@ -9,9 +9,7 @@ from presence.errors import ConfigError
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser(
-        "db", help="look after the database", description="Look after the database."
-    )
+    parser = subparsers.add_parser("db", help="look after the database", description="Look after the database.")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="look for damage", description="Look for damage in a database.")
     check.add_argument("file", metavar="FILE", help="the SQLite database, as in database.path")

@@ -11,9 +11,7 @@ _MAX_COUNT = 2**32 - 1
 _TOKEN = rb"[\w.!%*+`'~-]+"
 # Productions are case-insensitive, and HCOLON, SLASH and the parentheses allow white space around them.
 _STATUS = re.compile(rb"messages-waiting[ \t]*:[ \t]*(yes|no)[ \t]*", re.I)
-_ACCOUNT = re.compile(
-    rb"(message-account)[ \t]*:[ \t]*<?([a-z][a-z0-9+.-]*:[^\s<>\x00-\x1f\x7f]+)>?[ \t]*", re.I
-)
+_ACCOUNT = re.compile(rb"(message-account)[ \t]*:[ \t]*<?([a-z][a-z0-9+.-]*:[^\s<>\x00-\x1f\x7f]+)>?[ \t]*", re.I)
 _SUMMARY = re.compile(
     _TOKEN + rb"[ \t]*:[ \t]*(\d+)[ \t]*/[ \t]*(\d+)"
     rb"(?:[ \t]*\([ \t]*(\d+)[ \t]*/[ \t]*(\d+)[ \t]*\))?[ \t]*"

@@ -26,9 +26,7 @@ class TallyCollector(Collector):
         tally = self._tally
         for refresh in tally.refreshers:
             refresh()
-        yield _counter(
-            "requests", "SIP requests received.", ["method"], {(m,): n for m, n in tally.requests.items()}
-        )
+        yield _counter("requests", "SIP requests received.", ["method"], {(m,): n for m, n in tally.requests.items()})
         yield _counter(
             "responses",
             "SIP responses sent.",
@@ -41,9 +39,7 @@ class TallyCollector(Collector):
             ["result"],
             {(r,): n for r, n in tally.notifies.items()},
         )
-        yield _counter(
-            "drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()}
-        )
+        yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)
             for values, level in tally.gauges.get(name, dict)().items():
@@ -66,9 +62,7 @@ def build_registry(tally: Tally, collectors: Iterable[Collector] = ()) -> Collec
     return registry
 
 
-def _counter(
-    name: str, help: str, labels: list[str], counts: dict[tuple[str, ...], int]
-) -> CounterMetricFamily:
+def _counter(name: str, help: str, labels: list[str], counts: dict[tuple[str, ...], int]) -> CounterMetricFamily:
     family = CounterMetricFamily(f"presence_{name}", help, labels=labels)
     for values, count in counts.items():
         family.add_metric(list(values), count)

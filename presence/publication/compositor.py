@@ -61,7 +61,8 @@ class Compositor:
         self._limits = limits
         self._domains = domains
         self._changed = changed
-        self._lanes = Lanes()
+        self.lanes = Lanes()
+        """One change at a time for each presentity and package."""
         self._resources: dict[Resource, dict[str, Publication]] = {}
         self._expiry = Wheel(1.0, now)
         self._numbered: dict[int, tuple[Resource, Publication]] = {}
@@ -82,14 +83,14 @@ class Compositor:
         if package is None or not package.publishable:
             raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
         key = (package.name, presentity)
-        self._lanes.run(key, partial(self._attempt, transaction, package, presentity, now))
+        self.lanes.run(key, partial(self._attempt, transaction, package, presentity, now))
 
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> None:
         try:
             self._publish(transaction, package, presentity, now)
         except SipError as error:
             transaction.refuse(error)
-            self._lanes.leave((package.name, presentity))
+            self.lanes.leave((package.name, presentity))
 
     def _publish(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> None:
         request = transaction.request
@@ -111,11 +112,9 @@ class Compositor:
         if operation is Operation.INITIAL and expires_s == 0:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
             self._reply(transaction, new, 0)
-            self._lanes.leave(resource)
+            self.lanes.leave(resource)
             return
-        self._store.submit(
-            writes, partial(self._committed, transaction, operation, resource, old, new, expires_s, now)
-        )
+        self._store.submit(writes, partial(self._committed, transaction, operation, resource, old, new, expires_s, now))
 
     def _precondition(self, request: Message, held: dict[str, Publication]) -> Publication | None:
         """Step 3: the publication SIP-If-Match names."""
@@ -197,7 +196,7 @@ class Compositor:
     ) -> None:
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
-            self._lanes.leave(resource)
+            self.lanes.leave(resource)
             return
         if old is not None:
             self._forget(resource, old)
@@ -206,7 +205,7 @@ class Compositor:
         self._reply(transaction, new, expires_s)
         if operation is not Operation.REFRESH:
             self._changed(*resource, received_at)
-        self._lanes.leave(resource)
+        self.lanes.leave(resource)
 
     def _reply(self, transaction: ServerTransaction, new: Publication, expires_s: int) -> None:
         shown = max(0, expires_s - self._limits.expires_offset_s)
@@ -272,11 +271,11 @@ class Compositor:
             if publication.expires_at > now:
                 self._expiry.add(number, publication.expires_at)
             else:
-                self._lanes.run(resource, partial(self._expire, resource, publication, now))
+                self.lanes.run(resource, partial(self._expire, resource, publication, now))
 
     def _expire(self, resource: Resource, publication: Publication, now: float) -> None:
         if publication.number not in self._numbered:
-            self._lanes.leave(resource)
+            self.lanes.leave(resource)
             return
         package, (username, domain) = resource
         write = Write("presentity_delete", (username, domain, package, publication.etag))
@@ -288,4 +287,4 @@ class Compositor:
             self._changed(*resource, now)
         else:
             self._expiry.add(publication.number, now + 5.0)
-        self._lanes.leave(resource)
+        self.lanes.leave(resource)

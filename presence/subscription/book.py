@@ -1,6 +1,7 @@
 """What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
 
 from presence._fastcore import Fanout, Message
+from presence.sip.headers import split_values
 from presence.sip.lanes import Lanes
 from presence.store.base import Write
 from presence.subscription.dialog import Dialog, Target
@@ -65,28 +66,31 @@ class Book:
     def dialog(self, owner: int, contact: str) -> Dialog:
         """Return the dialog as it stands, with `contact` as its remote target."""
         parts = [part.decode("utf-8", "surrogateescape") for part in self._table.dialog(owner)]
-        route = self._strict.get(owner) or (tuple(parts[1].split(", ")) if parts[1] else ())
+        route = self._strict.get(owner) or tuple(split_values(parts[1]))
         return Dialog(parts[5], parts[2], parts[3], parts[4], contact, route)
 
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         # NOTIFYs leave by the socket the SUBSCRIBE came to; over another transport, by a listener that has it.
-        way = link if target.flow else self._links.get(f"{link}/{target.transport}", link)
+        way = (
+            link
+            if target.flow
+            else self._links.get(f"{link}/{target.transport}", self._links.get(f"any/{target.transport}", link))
+        )
         self._table.set_target(slot, way, target.host, target.port, target.flow)
+
+    def _reliable(self) -> set[int]:
+        return {link for local, link in self._links.items() if local.startswith("tcp:")}
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""
         resource = self._notify.resource_of(slot)
-        return key_of(
-            self._table, slot, resource.presentity, resource.package.name, shared=slot in self._shared
-        )
+        return key_of(self._table, slot, resource.presentity, resource.package.name, shared=slot in self._shared)
 
     def removal(self, slot: int) -> list[Write]:
         """Return what removes a subscription from the database."""
         writes = [self.key(slot).delete()]
         # The dialog's other subscriptions go on with its CSeq: what was reserved must outlive this row.
         facts = self._table.facts(slot)
-        for usage in self._table.usages(facts[3]):
-            if usage != slot:
-                writes.append(self.key(usage).reserve(facts[7], self.boot))
-        return writes
+        others = [usage for usage in self._table.usages(facts[3]) if usage != slot]
+        return writes + [self.key(usage).reserve(facts[7], self.boot) for usage in others]

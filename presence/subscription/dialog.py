@@ -32,7 +32,6 @@ class Target(NamedTuple):
         host, _, port = host_port.rpartition(":")
         return cls(transport.upper(), host, int(port))
 
-
     @classmethod
     def of_contact(cls, contact: str) -> "Target":
         """The address in a Contact URI, for rows another server wrote; raises ValueError for a host name."""

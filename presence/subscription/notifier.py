@@ -185,9 +185,7 @@ class Notifier:
             raise Forbidden
         target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
         slot = self._table.reserve()
-        draft = Draft(
-            transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now
-        )
+        draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
         if expires_s == 0:
             # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
             self._begun(draft, None)
@@ -223,7 +221,12 @@ class Notifier:
         ]
         if draft.package.authorised and self._policy.name != "open":
             asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-            writes.append(Write("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now))))
+            writes.append(
+                Write(
+                    "watchers_put",
+                    (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)),
+                )
+            )
         return writes
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
@@ -292,6 +295,7 @@ class Notifier:
             cseq_mark=facts[6] + CSEQ_STRIDE,
             contact=dialog.contact,
             status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
+            reason="" if facts[5] or facts[4] else "polite-block",
             boot=self._book.boot,
             target=target,
         )
@@ -329,16 +333,12 @@ class Notifier:
         writes = self._book.removal(slot)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner))
 
-    def _unsubscribed(
-        self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None
-    ) -> None:
+    def _unsubscribed(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
             expires_at = self._table.facts(slot)[9]
-            self._table.refresh(
-                slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0
-            )
+            self._table.refresh(slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0)
             self._accept(transaction, slot, 0)
             self._ending.terminate(slot, Input.UNSUBSCRIBED)
         self._book.lanes.leave(owner)

@@ -1,7 +1,7 @@
 """What NOTIFYs say: one document per resource and view, or a body per watcher for watcher information."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from presence._fastcore import Fanout
 from presence.events.package import EventPackage

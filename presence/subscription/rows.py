@@ -52,7 +52,7 @@ class StoredSubscription(NamedTuple):
             remote=self.from_hdr or f"<{Aor(self.watcher_username, self.watcher_domain).uri}>",
             remote_tag=self.from_tag,
             contact=self.contact,
-            route=tuple(split_values(self.record_route)) if self.record_route else (),
+            route=tuple(split_values(self.record_route or "")),
         )
 
     def reached_cseq(self, boot: int) -> int:
@@ -103,12 +103,13 @@ class Key(NamedTuple):
         cseq_mark: int,
         contact: str,
         status: SubscriptionStatus,
+        reason: str,
         boot: int,
         target: Target,
     ) -> Write:
         """Extend the subscription."""
         return self._write(
-            "refresh", expires_at, remote_cseq, cseq_mark, contact, int(status), "", 0, boot, str(target)
+            "refresh", expires_at, remote_cseq, cseq_mark, contact, int(status), reason, 0, boot, str(target)
         )
 
     def insert(

@@ -34,7 +34,10 @@ class UdpListener:
         self._core: UdpSocket | None = None
 
     def _widen(self) -> None:
-        for option, size in ((socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES), (socket.SO_SNDBUF, RECEIVE_BUFFER_BYTES)):
+        for option, size in (
+            (socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES),
+            (socket.SO_SNDBUF, RECEIVE_BUFFER_BYTES),
+        ):
             self.socket.setsockopt(socket.SOL_SOCKET, option, size)
         # Passes the system's limit where we are allowed to.
         with contextlib.suppress(OSError):

@@ -40,9 +40,7 @@ def elements(draw: st.DrawFn, scope: dict[str, str], depth: int) -> str:
 
 
 def contents(scope: dict[str, str], depth: int) -> st.SearchStrategy[str]:
-    texts = st.sampled_from(
-        ["text", "/>", "&lt;&#13;", "<![CDATA[</tuple>]]>", "<!-- <y/> -->", "\u00e9\r\n"]
-    )
+    texts = st.sampled_from(["text", "/>", "&lt;&#13;", "<![CDATA[</tuple>]]>", "<!-- <y/> -->", "\u00e9\r\n"])
     return st.one_of(texts, elements(scope, depth))
 
 
@@ -65,10 +63,7 @@ def canonical(element: etree._Element) -> bytes:
 def content_scope(element: etree._Element) -> list[tuple[str, str | None]]:
     """What each prefix that an attribute value mentions means where it is mentioned."""
     mentioned = (
-        (value.partition(":")[0], e.nsmap)
-        for e in element.iter("*")
-        for value in e.attrib.values()
-        if ":" in value
+        (value.partition(":")[0], e.nsmap) for e in element.iter("*") for value in e.attrib.values() if ":" in value
     )
     return [(prefix, scope.get(prefix)) for prefix, scope in mentioned]
 
@@ -131,9 +126,7 @@ def refusal(read: Callable[[bytes], object], body: bytes) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(bodies(), st.integers(0, 400), st.integers(0, 40), st.binary(max_size=8))
-def test_a_damaged_body_is_read_or_refused_with_a_bad_request(
-    body: bytes, at: int, length: int, put: bytes
-) -> None:
+def test_a_damaged_body_is_read_or_refused_with_a_bad_request(body: bytes, at: int, length: int, put: bytes) -> None:
     damaged = body[:at] + put + body[at + length :]
     for read in (parse_pidf, parse_xml):
         reason = refusal(read, damaged)

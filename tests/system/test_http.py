@@ -18,18 +18,14 @@ from presence.tally import Tally
 Ask = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-def serve(
-    ask: Ask, tally: Tally | None = None, ready: Callable[[], bool] = lambda: True, *more: Collector
-) -> None:
+def serve(ask: Ask, tally: Tally | None = None, ready: Callable[[], bool] = lambda: True, *more: Collector) -> None:
     """Start a server on a free port, let `ask` talk to it, stop it."""
 
     async def run() -> None:
         server = HttpServer("127.0.0.1", 0, build_app(tally or Tally(), ready, *more))
         await server.start()
         try:
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{server.port}", trust_env=False
-            ) as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
                 await ask(client)
         finally:
             await server.stop()
@@ -119,9 +115,7 @@ def test_metrics_show_the_tally():
 
 def test_metrics_speak_openmetrics_to_those_who_ask():
     async def ask(client):
-        response = await client.get(
-            "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
-        )
+        response = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert response.headers["content-type"].startswith("application/openmetrics-text")
         assert response.text.endswith("# EOF\n")
 
@@ -172,9 +166,7 @@ def test_a_port_that_is_taken_is_told_by_the_name_of_the_setting():
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            ConfigError, match=rf"http\.listen: cannot listen on 127\.0\.0\.1 port {port}: Address"
-        ):
+        with pytest.raises(ConfigError, match=rf"http\.listen: cannot listen on 127\.0\.0\.1 port {port}: Address"):
             asyncio.run(run(port))
 
 
@@ -202,9 +194,7 @@ def test_an_endless_header_is_cut_off():
 
 def test_too_many_connections_are_told_so():
     async def ask(client):
-        idle = [
-            await asyncio.open_connection("127.0.0.1", client.base_url.port) for _ in range(CONNECTIONS_MAX)
-        ]
+        idle = [await asyncio.open_connection("127.0.0.1", client.base_url.port) for _ in range(CONNECTIONS_MAX)]
         assert (await client.get("/healthz")).status_code == 503
         for _, writer in idle:
             writer.close()

@@ -141,9 +141,7 @@ def find_oversize(measured: list[tuple[str, int, int]], longer: Mapping[str, tup
             findings.append(f"{what} has {lines} lines, {allowed} are allowed")
         if reason and lines <= budget:
             findings.append(f"{what} has {lines} lines and needs no exception")
-    findings += [
-        f"{what}: no such file or function" for what in longer.keys() - {what for what, _, _ in measured}
-    ]
+    findings += [f"{what}: no such file or function" for what in longer.keys() - {what for what, _, _ in measured}]
     return findings
 
 
@@ -222,9 +220,7 @@ def test_what_is_too_long_is_reported():
         "presence.long:f has 401 lines, 50 are allowed",
     ]
     assert find_oversize(measured, {"presence.long": (500, "why"), "presence.long:f": (401, "why")}) == []
-    assert find_oversize(
-        [("presence.short", 1, 400)], {"presence.short": (500, "why"), "gone": (1, "why")}
-    ) == [
+    assert find_oversize([("presence.short", 1, 400)], {"presence.short": (500, "why"), "gone": (1, "why")}) == [
         "presence.short has 1 lines and needs no exception",
         "gone: no such file or function",
     ]

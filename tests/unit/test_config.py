@@ -95,10 +95,7 @@ def test_each_source_is_over_the_one_before(toml):
     assert config.presence.max_expires_publish == 1
     assert config.origin("presence", "max_expires_publish") == path
     assert config.presence.expires_offset == 2
-    assert (
-        config.origin("presence", "expires_offset")
-        == "environment variable PRESENCE_PRESENCE__EXPIRES_OFFSET"
-    )
+    assert config.origin("presence", "expires_offset") == "environment variable PRESENCE_PRESENCE__EXPIRES_OFFSET"
     assert config.log.level == "debug"
     assert config.origin("log", "level") == "--log-level"
     assert config.origin("log", "format") == "default"
@@ -204,9 +201,7 @@ def test_a_mistyped_key_is_told_with_the_likely_one(toml):
 
 
 def test_a_key_in_the_wrong_section_is_told_with_the_right_one():
-    assert refusal(assignments=["server.max_expires_publish=1"]).endswith(
-        "did you mean presence.max_expires_publish?"
-    )
+    assert refusal(assignments=["server.max_expires_publish=1"]).endswith("did you mean presence.max_expires_publish?")
 
 
 def test_a_key_outside_every_section_is_told_with_the_right_one(toml):
@@ -264,9 +259,7 @@ def test_a_listener_that_is_none_is_told(entry):
     assert "expected udp:ADDRESS:PORT" in refusal(assignments=[f"server.listen={entry}"])
 
 
-@pytest.mark.parametrize(
-    "domain", ["a b", "sip:example.com", "alice@example.com", "example.com:5060", "[nonsense:]"]
-)
+@pytest.mark.parametrize("domain", ["a b", "sip:example.com", "alice@example.com", "example.com:5060", "[nonsense:]"])
 def test_a_domain_that_is_none_is_told(domain):
     assert "expected a host name" in refusal(assignments=[f"server.domain={domain}"])
 

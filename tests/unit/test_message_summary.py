@@ -28,9 +28,7 @@ def test_line_ends_become_crlf(body: bytes) -> None:
 
 
 def test_rfc3842_3_5_headers_of_messages_are_checked_and_not_passed_on() -> None:
-    body = (
-        YES + b"Voice-Message: 1/0\r\n\r\nTo: <alice@example.com>\r\nSubject: hi\r\n there\r\n\r\nTo: x\r\n"
-    )
+    body = YES + b"Voice-Message: 1/0\r\n\r\nTo: <alice@example.com>\r\nSubject: hi\r\n there\r\n\r\nTo: x\r\n"
     assert check(body) == YES + b"Voice-Message: 1/0\r\n"
 
 

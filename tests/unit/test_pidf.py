@@ -30,9 +30,7 @@ def pidf(children: str, attributes: str = "") -> bytes:
 def test_baresip_person_before_tuple_and_unknown_basic_are_accepted_verbatim() -> None:
     person, tuple_ = parse_pidf(BARESIP).fragments
     assert (person.kind, person.id) == (Kind.PERSON, "p4159")
-    assert person.text == (
-        b'<dm:person id="p4159"><rpid:activities><rpid:busy/></rpid:activities></dm:person>'
-    )
+    assert person.text == (b'<dm:person id="p4159"><rpid:activities><rpid:busy/></rpid:activities></dm:person>')
     assert person.declarations == {
         "dm": b' xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"',
         "rpid": b' xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid"',

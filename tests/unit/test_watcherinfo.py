@@ -39,9 +39,7 @@ def read(document: bytes) -> etree._Element:
     return root
 
 
-def told(
-    watchers: WatcherList, since: int | None, now: tuple[WatcherRecord, ...] = ()
-) -> tuple[str, list[str], int]:
+def told(watchers: WatcherList, since: int | None, now: tuple[WatcherRecord, ...] = ()) -> tuple[str, list[str], int]:
     """The state, the watchers as `id status`, and the number of the next document."""
     document, sequence = watchers.body(since, 0, lambda: now, NOW)
     root = read(document)
@@ -65,9 +63,7 @@ def test_rfc3858_3_all_attributes_of_a_document() -> None:
 def test_every_status_and_event_is_valid_and_only_the_living_expire(
     status: SubscriptionStatus, event: WatcherEvent
 ) -> None:
-    (element,) = read(write(ALICE, "presence", 0, "full", [watcher("w", status, event)], NOW)).iter(
-        "{*}watcher"
-    )
+    (element,) = read(write(ALICE, "presence", 0, "full", [watcher("w", status, event)], NOW)).iter("{*}watcher")
     assert element.get("status") == status.name.lower()
     assert element.get("event") == event.name.lower()
     assert (element.get("expiration") is not None) == (status in {ACTIVE, PENDING})

@@ -1,0 +1,285 @@
+"""The server process: sockets, the loop, signals, and the order in which a tick does its work."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from presence import logbook
+from presence._fastcore import Message
+from presence.assembly import Node, count_start
+from presence.clock import SystemClock
+from presence.config import Config
+from presence.http.app import HttpServer, build_app
+from presence.shape import Listener
+from presence.store.sqlite import SqliteStore
+from presence.tally import Tally
+from presence.transport.stream import TcpListener
+from presence.transport.udp import UdpListener, host_text
+
+TICK_S = 0.01
+"""How often timers are looked at: the resolution of retransmissions."""
+
+IDLE_CHECK_S = 10.0
+
+PORT_TRIES = 20
+
+
+class Server:
+    """One process on one event loop: the dry node with its sockets."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.tally = Tally()
+        self.clock = SystemClock()
+        self.ready = False
+        self._log = logbook.open_log()
+        self._loop = asyncio.get_running_loop()
+        self._udp: list[UdpListener] = []
+        self._tcp: list[TcpListener] = []
+        self._http: HttpServer | None = None
+        self._due = False
+        self._accepting = True
+        self._idle_check_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._bind()
+        self._store = self._open_store()
+        self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
+
+    # ---- start ----
+
+    def _bind(self) -> None:
+        try:
+            for group in _by_address(self.config.server.listeners):
+                self._bind_group(group)
+        except OSError:
+            self._close_listeners()
+            raise
+
+    def _bind_group(self, group: list[Listener]) -> None:
+        """Open the listeners of one address; with port 0 UDP and TCP take the same free one."""
+        for attempt in range(PORT_TRIES):
+            opened: list[UdpListener | TcpListener] = []
+            port = group[0].port
+            try:
+                for entry in group:
+                    opened.append(self._open(entry.transport, entry.host, port))
+                    port = opened[-1].port
+            except OSError:
+                for taken in opened:
+                    taken.close()
+                if group[0].port or attempt == PORT_TRIES - 1:
+                    raise
+                continue
+            self._udp += [entry for entry in opened if isinstance(entry, UdpListener)]
+            self._tcp += [entry for entry in opened if isinstance(entry, TcpListener)]
+            return
+
+    def _open(self, transport: str, host: str, port: int) -> UdpListener | TcpListener:
+        if transport == "udp":
+            return UdpListener(host, port)
+        limits = self.config.server
+        return TcpListener(host, port, max_message=limits.max_message_bytes, max_connections=limits.max_connections)
+
+    def _open_store(self) -> SqliteStore:
+        database = self.config.database
+        first = SqliteStore(database.path, durability=database.durability)
+        try:
+            self._boot = count_start(first)
+        finally:
+            first.close()
+        return SqliteStore(
+            database.path,
+            durability=database.durability,
+            call_soon=self._loop.call_soon_threadsafe,
+            on_commit=self._committed,
+        )
+
+    async def start(self) -> None:
+        """Take over what the database holds, then open for requests."""
+        node = self.node
+        for udp in self._udp:
+            udp.attach(node.table, node.transactions)
+            node.add_link(udp.local, "UDP", udp.link)
+        for tcp in self._tcp:
+            tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
+            node.add_link(tcp.local, "TCP", tcp.link)
+        taken, refused = node.load()
+        self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
+        # The table is outside the collector's reach; what is loaded need not be looked at again.
+        gc.collect()
+        gc.freeze()
+        for udp in self._udp:
+            self._loop.add_reader(udp.socket.fileno(), self._readable, udp)
+        for tcp in self._tcp:
+            await tcp.start()
+        if self.config.http.address is not None:
+            host, port = self.config.http.address
+            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
+            await self._http.start()
+        self.ready = True
+        self._tick()
+
+    def listeners(self) -> dict[str, list[str]]:
+        """Return what is listened on, by kind."""
+        http = []
+        if self._http is not None and self.config.http.address is not None:
+            http.append(f"{host_text(self.config.http.address[0])}:{self._http.port}")
+        return {"sip": [udp.local for udp in self._udp] + [tcp.local for tcp in self._tcp], "http": http}
+
+    # ---- work ----
+
+    def _readable(self, udp: UdpListener) -> None:
+        now = self.clock.now()
+        requests, more = udp.receive(now)
+        if requests:
+            self.node.receive(requests, now)
+        if more:
+            self._loop.call_soon(self._readable_again, udp)
+        self._wake()
+
+    def _readable_again(self, udp: UdpListener) -> None:
+        if self._accepting:
+            self._readable(udp)
+
+    def _streamed(self, messages: list[Message]) -> None:
+        self.node.receive(messages, self.clock.now())
+        self._wake()
+
+    def _committed(self, seconds: float, rows: int) -> None:
+        """Answers and NOTIFYs follow from this commit: they leave in this turn of the loop."""
+        self.tally.commit.observe(seconds)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Do the rest of the work at the end of this turn of the loop, once."""
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Plan what follows from the requests and commits of this turn, and send a slice of it."""
+        self._due = False
+        now = self.clock.now()
+        self.node.tick(now)
+        # A 200 leaves before the NOTIFY that follows from it.
+        for udp in self._udp:
+            udp.flush()
+        left = self.node.pump(now)
+        self._deliver()
+        if left:
+            self._wake()
+
+    def _deliver(self) -> None:
+        outbox = self.node.table.outbox
+        if not outbox:
+            return
+        by_link = {tcp.link: tcp for tcp in self._tcp}
+        for link, flow, host, port, message, slot in outbox:
+            listener = by_link.get(link)
+            if listener is not None:
+                listener.deliver(flow, host, port, message, slot)
+        outbox.clear()
+
+    def _tick(self) -> None:
+        now = self.clock.now()
+        if now >= self._idle_check_at:
+            self._idle_check_at = now + IDLE_CHECK_S
+            for tcp in self._tcp:
+                tcp.close_idle(now - self.config.server.idle_timeout_s)
+        self._turn()
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    # ---- the end ----
+
+    async def drain(self) -> None:
+        """Stop accepting, finish what is in flight, write everything, close."""
+        self.ready = False
+        self._accepting = False
+        for tcp in self._tcp:
+            tcp.stop_accepting()
+        until = self.clock.now() + self.config.server.drain_timeout_s
+        while self.clock.now() < until and self._busy():
+            await asyncio.sleep(TICK_S)
+        for udp in self._udp:
+            self._loop.remove_reader(udp.socket.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._http is not None:
+            await self._http.stop()
+        self._store.close()
+        for udp in self._udp:
+            udp.flush()
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        for udp in self._udp:
+            udp.close()
+        for tcp in self._tcp:
+            tcp.close()
+
+    def _busy(self) -> bool:
+        counts = self.node.table.counters()
+        return bool(counts["in_flight"] or counts["queued"] or self.node.pending())
+
+
+def _by_address(listeners: tuple[Listener, ...]) -> list[list[Listener]]:
+    """Group listeners that share host and port, so that UDP and TCP get the same one."""
+    groups: dict[tuple[str, int], list[Listener]] = {}
+    for listener in listeners:
+        groups.setdefault((listener.host, listener.port), []).append(listener)
+    return list(groups.values())
+
+
+def run(config: Config) -> int:
+    """Run the server until SIGTERM or SIGINT; return the exit status."""
+    # The writer thread must get its turn while the loop is busy: limits of the GIL, measured.
+    sys.setswitchinterval(0.0005)
+    loop_factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    server = Server(config)
+    await server.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _announce(server)
+    await stop.wait()
+    server._log.info("draining")
+    await server.drain()
+    server._log.info("stopped")
+    return 0
+
+
+def _announce(server: Server) -> None:
+    """Print what a person needs to go on, and write the ready file."""
+    config, listening = server.config, server.listeners()
+    first = listening["sip"][0]
+    lines = [
+        f"presence listens on {', '.join(listening['sip'])}",
+        *(f"http     http://{address}/healthz /readyz /metrics" for address in listening["http"]),
+        f"policy   {server.node.policy.name}",
+        f"data     {os.path.abspath(config.database.path)}",
+        "try next",
+        f"  presence watch sip:alice@example.com --server {first}",
+        f"  presence publish sip:alice@example.com --status open --note 'Hello' --server {first}",
+        *(f"  curl http://{address}/metrics" for address in listening["http"]),
+    ]
+    print("\n".join(lines), flush=True)
+    if config.server.ready_file:
+        path = Path(config.server.ready_file)
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(json.dumps({"pid": os.getpid(), **listening}) + "\n")
+        temporary.replace(path)

@@ -1,0 +1,211 @@
+"""Header field values off the hot path: addresses, URIs, parameters (RFC 3261 sections 19.1, 20 and 25.1)."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from presence.errors import BadRequest
+from presence.values import Aor
+
+Params = dict[str, str]
+
+# Possessive quantifiers throughout: a hostile value is read once, never tried again from the middle.
+_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_PARAM = re.compile(rf'\s*+;\s*+({_TOKEN})\s*+(?:=\s*+({_QUOTED}|[^\s;,"<>]*+))?+', re.DOTALL)
+_DISPLAY = re.compile(rf'\s*+({_QUOTED}|[^<"]*+)\s*+<', re.DOTALL)
+_VIA = re.compile(rf"SIP\s*+/\s*+2\.0\s*+/\s*+({_TOKEN})\s++([^\s;]++(?:\s*+:\s*+[0-9]++)?+)", re.IGNORECASE)
+_TYPE = re.compile(rf"\s*+({_TOKEN}(?:\s*+/\s*+{_TOKEN})?+)")
+_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+_URI_TEXT = re.compile(r"[!-~]++")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)\s*+(?::\s*+([0-9]{1,9}))?+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+_USER_SAFE = "!*'()&=+$,;?/"
+_PLAIN_USER = re.compile(rf"[A-Za-z0-9\-_.~{re.escape(_USER_SAFE)}]*+")
+_HOST_SCHEMES = frozenset({"sip", "sips", "pres", "im"})
+
+
+class NameAddr(NamedTuple):
+    """An address with its display name and the parameters of the header field."""
+
+    display: str
+    uri: str
+    params: Params
+
+
+class Uri(NamedTuple):
+    """A URI in its parts, as written (user and parameters keep their escapes)."""
+
+    scheme: str
+    user: str
+    host: str
+    """In lower case; an IPv6 address in its brackets; '' for a scheme without hosts, such as tel."""
+    port: int | None
+    params: Params
+    headers: Params
+
+    def aor(self) -> Aor:
+        """Return the canonical address of record (RFC 3261 section 19.1.4).
+
+        Escapes of what may stand in a user part are undone and all others are kept, in capitals: so
+        `%61lice` is alice, and no `%40` can move the boundary between user and host.
+        """
+        if not self.host:
+            raise BadRequest("URI Without a Host")
+        return Aor(canonical_user(self.user), self.host)
+
+
+class Via(NamedTuple):
+    """One Via value (RFC 3261 section 20.42)."""
+
+    transport: str
+    host: str
+    port: int | None
+    params: Params
+
+
+def canonical_user(user: str) -> str:
+    """Return a user part with each character in its one spelling."""
+    if _PLAIN_USER.fullmatch(user):
+        return user
+    return quote(unquote_to_bytes(user.encode("utf-8", "surrogateescape")), safe=_USER_SAFE)
+
+
+def parse_uri(text: str) -> Uri:
+    """Parse a SIP, SIPS, PRES, IM or TEL URI; another scheme keeps all behind the colon as its user."""
+    scheme_match = _SCHEME.match(text)
+    if not scheme_match or not _URI_TEXT.fullmatch(text) or any(c in text for c in '<>"'):
+        raise BadRequest("Bad URI")
+    scheme = scheme_match[1].lower()
+    rest = text[scheme_match.end() :]
+    if scheme not in _HOST_SCHEMES:
+        user, *params = rest.split(";")
+        return Uri(scheme, user, "", None, _read_pairs(params), {})
+    userinfo, at, rest = rest.rpartition("@")
+    user = userinfo.partition(":")[0]
+    if "@" in userinfo or (at and not user):
+        raise BadRequest("Bad URI")
+    rest, _, header_text = rest.partition("?")
+    host_port, *params = rest.split(";")
+    host, port = _parse_host_port(host_port)
+    return Uri(scheme, user, host, port, _read_pairs(params), _read_pairs(header_text.split("&")))
+
+
+def _parse_host_port(text: str) -> tuple[str, int | None]:
+    match = _HOST_PORT.fullmatch(text)
+    if not match:
+        raise BadRequest("Bad Host")
+    host, port = match[1].lower(), match[2]
+    if port is not None and not 1 <= int(port) <= 65535:
+        raise BadRequest("Bad Port")
+    if host.startswith("["):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        except ValueError:
+            raise BadRequest("Bad Host") from None
+    return host, None if port is None else int(port)
+
+
+def _read_pairs(items: Iterable[str]) -> Params:
+    """Read `name=value` items; of a repeated name the first counts."""
+    pairs: Params = {}
+    for item in items:
+        name, _, value = item.partition("=")
+        if name:
+            pairs.setdefault(name.lower(), value)
+    return pairs
+
+
+def parse_params(text: str) -> Params:
+    """Parse `;name=value;flag`, names in lower case, quoted values without quotes; the first of a name counts."""
+    params: Params = {}
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = _PARAM.match(text, at)
+        if not match:
+            raise BadRequest("Bad Parameters")
+        params.setdefault(match[1].lower(), unquote_string(match[2] or ""))
+        at = match.end()
+    return params
+
+
+def unquote_string(text: str) -> str:
+    r"""Return the content of a quoted-string without control characters; another text as it is.
+
+    Control characters may come escaped (RFC 4475 section 3.1.1.2), but no document can show them.
+    """
+    if text.startswith('"'):
+        text = re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+    return _CONTROLS.sub("", text)
+
+
+def parse_name_addr(value: str) -> NameAddr:
+    """Parse a From, To, Contact or Route value: `"Name" <uri>;params`, or a bare URI with header parameters."""
+    match = _DISPLAY.match(value)
+    if match and ";" not in _outside_quotes(match[1]):
+        uri, closed, rest = value[match.end() :].partition(">")
+        display = unquote_string(match[1].strip())
+        if not closed:
+            raise BadRequest("Bad Address")
+    else:
+        uri, semicolon, rest = value.partition(";")
+        uri, rest, display = uri.strip(), semicolon + rest, ""
+    if not _SCHEME.match(uri) or not _URI_TEXT.fullmatch(uri):
+        raise BadRequest("Bad Address")
+    return NameAddr(display, uri, parse_params(rest))
+
+
+def _outside_quotes(display: str) -> str:
+    """A semicolon in a bare display name is the parameter mark of an addr-spec instead."""
+    return "" if display.startswith('"') else display
+
+
+def parse_token_params(value: str) -> tuple[str, Params]:
+    """Parse a token or media type with parameters, such as Event, Subscription-State or Content-Type."""
+    match = _TYPE.match(value)
+    if not match:
+        raise BadRequest("Bad Header Field")
+    return re.sub(r"\s", "", match[1]), parse_params(value[match.end() :])
+
+
+def parse_accept(values: Iterable[str]) -> list[tuple[str, float]]:
+    """Parse Accept values into media types, lower case, each with its q (RFC 3261 section 20.1)."""
+    accepted = []
+    for value in values:
+        media_type, params = parse_token_params(value)
+        q = params.get("q", "1")
+        if not _QVALUE.fullmatch(q):
+            raise BadRequest("Bad q Value")
+        accepted.append((media_type.lower(), float(q)))
+    return accepted
+
+
+def parse_via(value: str) -> Via:
+    """Parse one Via value."""
+    match = _VIA.match(value)
+    if not match:
+        raise BadRequest("Bad Via Header Field")
+    host, port = _parse_host_port(match[2])
+    return Via(match[1].upper(), host, port, parse_params(value[match.end() :]))
+
+
+def split_values(text: str) -> list[str]:
+    """Split a comma-joined header field; commas in quotes and in <> stay (RFC 3261 section 7.3.1)."""
+    values, start, quoted, angle, escaped = [], 0, False, False, False
+    for i, c in enumerate(text):
+        if quoted:
+            quoted = escaped or c != '"'
+            escaped = c == "\\" and not escaped
+        elif c == '"':
+            quoted = True
+        elif c in "<>":
+            angle = c == "<"
+        elif c == "," and not angle:
+            values.append(text[start:i].strip())
+            start = i + 1
+    values.append(text[start:].strip())
+    return [value for value in values if value]

@@ -1,0 +1,1 @@
+"""The schema's numbered migrations and the named statements, installed as `presence.sql`."""

@@ -1,0 +1,3 @@
+-- Parameters: expires
+DELETE FROM bindings
+WHERE expires <= ?1;

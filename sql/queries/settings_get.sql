@@ -1,0 +1,5 @@
+-- Parameters: name
+-- Columns: value.
+SELECT value
+FROM settings
+WHERE name = ?1;

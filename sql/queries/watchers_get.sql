@@ -1,0 +1,5 @@
+-- Parameters: presentity_uri, watcher_username, watcher_domain, event
+-- Columns: status, reason.
+SELECT status, reason
+FROM watchers
+WHERE presentity_uri = ?1 AND watcher_username = ?2 AND watcher_domain = ?3 AND event = ?4;

@@ -1,0 +1,67 @@
+"""Every statement fits the schema, says what its parameters are, and finds its rows by an index."""
+
+from collections.abc import Iterator
+
+import apsw
+import apsw.ext
+import pytest
+
+from presence.store.queries import Query, load_migrations, load_queries, parse_query
+
+SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load"}  # once, at the start
+QUERIES = load_queries()
+
+
+@pytest.fixture(scope="module")
+def schema() -> Iterator[apsw.Connection]:
+    connection = apsw.Connection(":memory:")
+    for migration in load_migrations():
+        connection.execute(migration.sql)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+def test_each_statement_fits_the_schema_and_names_its_parameters(schema: apsw.Connection, query: Query) -> None:
+    details = apsw.ext.query_info(schema, query.sql)
+    assert details.query_remaining is None, "one whole statement"
+    assert details.bindings_count == len(query.parameters)
+    assert query.sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+    assert details.is_readonly == query.sql.startswith("SELECT")
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+def test_each_lookup_uses_an_index(schema: apsw.Connection, query: Query) -> None:
+    values = (None,) * len(query.parameters)
+    plan = [row[3] for row in schema.execute(f"EXPLAIN QUERY PLAN {query.sql}", values)]
+    assert any(step.startswith("SCAN") for step in plan) == (query.name in SCANS), plan
+
+
+def test_names_are_noun_and_verb_of_a_table(schema: apsw.Connection) -> None:
+    tables = tuple(name for (name,) in schema.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"))
+    assert all(name.startswith(tuple(f"{table}_" for table in tables)) for name in QUERIES)
+
+
+def test_the_unique_keys_have_the_names_scripts_know(schema: apsw.Connection) -> None:
+    rows = schema.execute(
+        "SELECT name, tbl_name || sql FROM sqlite_schema WHERE type = 'index' AND sql LIKE 'CREATE UNIQUE%'"
+    )
+    keys = {name: sql[sql.rindex("(") :] for name, sql in rows}
+    assert keys["presentity_idx"] == "(username, domain, event, etag)"
+    assert keys["active_watchers_idx"] == "(presentity_uri, callid, to_tag, from_tag)"
+    assert keys["watcher_idx"] == "(presentity_uri, watcher_username, watcher_domain, event)"
+    assert keys["account_doc_type_idx"] == "(username, domain, doc_type, doc_uri)"
+
+
+def test_a_statement_without_its_parameters_is_a_fault_of_ours() -> None:
+    with pytest.raises(ValueError, match="Parameters"):
+        parse_query("presentity_forget", "DELETE FROM presentity;")
+
+
+def test_the_mark_of_a_change_is_read() -> None:
+    assert {name for name, query in QUERIES.items() if query.must_change} == {
+        "presentity_refresh",
+        "presentity_modify",
+        "active_watchers_refresh",
+        "shared_watchers_refresh",
+    }
