@@ -244,7 +244,7 @@ class Watcher:
             self._send(minimum_s, now)
         elif self._usage and answer.status in ENDING_RESPONSES:
             self._end(answer.reason, answer, 0 if answer.status == 481 else None, now)
-        elif self._usage is None or not self._asked_s or answer.response is None:
+        elif self._usage is None or not self._asked_s or (answer.response is None and answer.status == 408):
             self._end(answer.reason, answer, self._wait_s(answer), now)
         else:
             # The subscription lives on as long as was granted before (RFC 6665 section 4.1.2.2).

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 
-from presence.agents.display import CONTENT_TYPES
+from presence.agents.display import CONTENT_TYPES, clean
 from presence.errors import BadRequest, PresenceError
 from presence.shape import Listener, parse_listener, write_address
 from presence.sip.headers import parse_uri
@@ -95,9 +95,12 @@ def failure(answer: Answer, args: argparse.Namespace, reason: str) -> Failed:
     """Return the error for a request that failed; `reason` is why nothing could be sent."""
     where = write_server(args.server)
     if answer.response is not None:
-        known = answer.response.header("Allow-Events") if answer.status == 489 else None
-        hint = f" (the server knows {known})" if known else ""
-        return Failed(f"{where} answered {answer.status} {answer.reason}{hint}")
+        hint = ""
+        if answer.status == 412:
+            hint = ": nothing is published under this entity-tag"
+        elif answer.status == 489 and (known := answer.response.header("Allow-Events")):
+            hint = f": the server knows {clean(known)}"
+        return Failed(f"{where} answered {answer.status} {clean(answer.reason)}{hint}")
     if answer.status == 503:
         return unreachable(args.server, reason or "Service Unavailable")
     return Failed(f"no answer from {where} within {args.timeout:g} s: {_HINT}")

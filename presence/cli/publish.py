@@ -20,6 +20,7 @@ from presence.agents.publisher import (
     write_presence,
 )
 from presence.cli.connection import (
+    DEFAULT_SERVER,
     add_arguments,
     add_event_argument,
     clock_time,
@@ -27,6 +28,7 @@ from presence.cli.connection import (
     trace,
     unreachable,
     warn,
+    write_server,
 )
 from presence.errors import ConfigError
 from presence.transport.client import Driver, Flow, Unreachable, connect
@@ -177,9 +179,11 @@ def _as_text(event: Published | Removed, args: argparse.Namespace, now: float) -
     line += f"entity-tag {clean(event.etag)}, granted {event.expires_s} s"
     if args.keep:
         return [f"{line}; kept until Ctrl-C"]
-    option = "" if args.event == "presence" else f" --event {args.event}"
+    options = "" if args.event == "presence" else f" --event {args.event}"
+    where = write_server(args.server)
+    options += "" if where == DEFAULT_SERVER else f" --server {where}"
     return [
         line,
         f"It stays until {clock_time(now + event.expires_s)}; withdraw it before with",
-        f"  presence publish {args.presentity}{option} --remove {clean(event.etag)}",
+        f"  presence publish {args.presentity}{options} --remove {clean(event.etag)}",
     ]

@@ -143,7 +143,7 @@ class LiveView:
 def write_lines(event: WatcherEvent) -> list[str]:
     """Return an event in words, the first line for itself."""
     if isinstance(event, Subscribed):
-        return [f"subscribed for {event.expires_s} s"] if event.expires_s else ["accepted"]
+        return [f"subscribed for {event.expires_s} s"]
     if isinstance(event, Ended):
         again = "" if event.retry_s is None else f"; again in {event.retry_s} s"
         return [f"ended: {clean(event.reason)}{again}"]
@@ -209,17 +209,26 @@ class _Session:
         self._leave_on_signal()
         while True:
             event = await self._driver.next_event()
-            if not (isinstance(event, Notified) and self._left == 0):
-                self._view.show(event, self._driver.now())
+            is_last = isinstance(event, Ended) and event.retry_s is None
             if isinstance(event, Ended):
-                if event.retry_s is None:
-                    return self._judge(event)
-                if self._args.json:
+                if is_last:
+                    self._judge(event)
+                elif self._args.json:
                     warn(write_lines(event)[0])
+            if self._is_shown(event):
+                self._view.show(event, self._driver.now())
+            if is_last:
+                return
             if isinstance(event, Notified) and self._left:
                 self._left -= 1
                 if not self._left:
                     self._leave()
+
+    def _is_shown(self, event: WatcherEvent) -> bool:
+        if isinstance(event, Notified):
+            return self._left != 0
+        # Who asked for the state alone wants to read nothing else.
+        return not self._args.once and not (isinstance(event, Subscribed) and not event.expires_s)
 
     def _leave_on_signal(self) -> None:
         loop = asyncio.get_running_loop()

@@ -57,12 +57,13 @@ class Flow:
         self.is_lost = False
         self._trace = trace
         self._transport: asyncio.BaseTransport | None = None
+        self._write: Callable[[bytes], None] = lambda data: None
 
-    def opened(self, transport: asyncio.BaseTransport, name: str) -> None:
+    def opened(self, name: str, transport: asyncio.BaseTransport, write: Callable[[bytes], None]) -> None:
         """Take up the connected socket."""
         host, port = transport.get_extra_info("sockname")[:2]
         self.local = SentBy(name, host, port)
-        self._transport = transport
+        self._transport, self._write = transport, write
 
     def take(self, data: bytes) -> None:
         """Hand one message that came to the agent."""
@@ -72,19 +73,16 @@ class Flow:
 
     def send(self, data: bytes) -> None:
         """Send one message."""
-        if self._transport is None or self.is_lost:
+        if self.is_lost:
             return
         if self._trace:
             self._trace("sent", data)
-        if isinstance(self._transport, asyncio.DatagramTransport):
-            self._transport.sendto(data)
-        else:
-            cast(asyncio.WriteTransport, self._transport).write(data)
+        self._write(data)
 
     def pong(self) -> None:
         """Answer a keep-alive (RFC 5626 section 4.4.1)."""
-        if self._transport is not None and not self.is_lost:
-            cast(asyncio.WriteTransport, self._transport).write(b"\r\n")
+        if not self.is_lost:
+            self._write(b"\r\n")
 
     def fail(self, reason: str, *, lost: bool = False) -> None:
         """Learn that the server is not reached, for now or for good."""
@@ -103,7 +101,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._flow = flow
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._flow.opened(transport, "UDP")
+        self._flow.opened("UDP", transport, cast(asyncio.DatagramTransport, transport).sendto)
 
     def datagram_received(self, data: bytes, address: object) -> None:
         # CRLF alone is a keep-alive, no message (RFC 5626 section 3.5.2).
@@ -124,7 +122,7 @@ class _Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._flow.opened(transport, "TCP")
+        self._flow.opened("TCP", transport, cast(asyncio.WriteTransport, transport).write)
 
     def data_received(self, data: bytes) -> None:
         for message in self._framer.feed(data):
