@@ -200,6 +200,7 @@ class Server:
         """Stop accepting, finish what is in flight, write everything, close."""
         self.ready = False
         self._accepting = False
+        self.node.endpoint.draining = True
         for tcp in self._tcp:
             tcp.stop_accepting()
         until = self.clock.now() + self.config.server.drain_timeout_s

@@ -125,7 +125,7 @@ cdef const char* scan_host(SipMsg* m, const char* p, const char* e) noexcept nog
 
 
 cdef const char* scan_via_protocol(const char* p, const char* e) noexcept nogil:
-    """Return the place of the transport, NULL when it is not SIP/2.0."""
+    """Return the place of the transport, NULL when it is not SIP; a 505 is for the start line to earn."""
     if e - p > 8 and memcmp(p, b"SIP/2.0/", 8) == 0:
         return p + 8
     if e - p < 8 or not icase_equal(p, b"sip", 3):
@@ -133,10 +133,7 @@ cdef const char* scan_via_protocol(const char* p, const char* e) noexcept nogil:
     p = skip_space(p + 3, e)
     if p >= e or p[0] != b"/":
         return NULL
-    p = skip_space(p + 1, e)
-    if e - p < 3 or memcmp(p, b"2.0", 3) != 0:
-        return NULL
-    p = skip_space(p + 3, e)
+    p = skip_space(skip_class(skip_space(p + 1, e), e, C_TOKEN), e)
     if p >= e or p[0] != b"/":
         return NULL
     return skip_space(p + 1, e)

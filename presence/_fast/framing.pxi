@@ -36,7 +36,7 @@ cdef class Framer:
 
     @property
     def pings(self):
-        """CRLFCRLF keep-alives seen since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
+        """CRLFCRLF keep-alives since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
         cdef size_t count = self.pings_seen
         self.pings_seen = 0
         return count

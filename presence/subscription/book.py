@@ -58,10 +58,8 @@ class Book:
         """Drop what is known about a subscription that has ended."""
         self._shared.discard(slot)
         self._strict.pop(slot, None)
-        if not self._table.usages(slot):
-            key = self._foreign_tags.pop(slot, None)
-            if key:
-                del self._foreign[key]
+        if slot in self._foreign_tags and (self._table.state(slot) == "free" or not self._table.usages(slot)):
+            del self._foreign[self._foreign_tags.pop(slot)]
 
     def dialog(self, owner: int, contact: str) -> Dialog:
         """Return the dialog as it stands, with `contact` as its remote target."""

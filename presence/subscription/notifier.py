@@ -11,7 +11,6 @@ from presence.errors import (
     NotAcceptable,
     NotFound,
     OutOfOrder,
-    SipError,
     StoreError,
     Unavailable,
     UnknownSubscription,
@@ -112,7 +111,7 @@ class Notifier:
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
             self._continue(transaction, package, owner, now)
-        except SipError as error:
+        except Exception as error:
             transaction.refuse(error)
             self._book.lanes.leave(owner)
 
@@ -237,6 +236,7 @@ class Notifier:
                 self._fill(draft)
             except ValueError as too_long:
                 error = StoreError(str(too_long))
+                self._notify.release_unused(self._notify.resource(draft.package, draft.presentity))
         if error is not None:
             self._table.release(slot)
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
@@ -246,6 +246,7 @@ class Notifier:
             resource = self._notify.resource(draft.package, draft.presentity)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
+                self._notify.release_unused(resource)
             else:
                 self._notify.watcher_changed(resource, self._notify.record(slot))
                 self._notify.tell(slot, resource)

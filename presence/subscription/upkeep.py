@@ -54,9 +54,10 @@ class Upkeep:
 
     def tick(self, now: float) -> None:
         """Handle what the table reported since the last call."""
+        # The fourth value is Retry-After in seconds, for "ended" the group the row was in.
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
-                self._notify.release_leaving()
+                self._notify.ended(retry_after)
             elif self._table.state(slot) == "free":
                 continue
             elif kind == "want":
