@@ -1,15 +1,19 @@
 """What `presence publish` and `presence watch` have in common: the options about the server, and what went wrong."""
 
 import argparse
+import asyncio
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 from presence.agents.display import CONTENT_TYPES, clean
 from presence.errors import BadRequest, PresenceError
 from presence.shape import Listener, parse_listener, write_address
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
+from presence.transport.client import Unreachable
 
 DEFAULT_SERVER = "udp:127.0.0.1:5060"
 DEFAULT_TIMEOUT_S = 5.0
@@ -89,6 +93,18 @@ def write_server(listener: Listener) -> str:
 def unreachable(listener: Listener, reason: str) -> Failed:
     """Return the error for a server that is not there."""
     return Failed(f"cannot reach {write_server(listener)}: {reason}: {_HINT}")
+
+
+def run_client(work: Coroutine[Any, Any, None], listener: Listener) -> int:
+    """Run a command that talks to a server, to its end; return the exit status, raise Failed."""
+    try:
+        asyncio.run(work)
+    except Unreachable as error:
+        raise unreachable(listener, str(error)) from None
+    except BrokenPipeError:
+        # Who reads our output, such as head, has seen enough; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def failure(answer: Answer, args: argparse.Namespace, reason: str) -> Failed:

@@ -25,13 +25,13 @@ from presence.cli.connection import (
     add_event_argument,
     clock_time,
     failure,
+    run_client,
     trace,
-    unreachable,
     warn,
     write_server,
 )
 from presence.errors import ConfigError
-from presence.transport.client import Driver, Flow, Unreachable, connect
+from presence.transport.client import Driver, Flow, connect
 
 MAX_BODY_BYTES = 60_000
 """What fits into a datagram with its header fields."""
@@ -60,12 +60,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Publish once, or until the person says stop."""
-    body = read_body(args)
-    try:
-        asyncio.run(_publish(args, body))
-    except Unreachable as error:
-        raise unreachable(args.server, str(error)) from None
-    return 0
+    return run_client(_publish(args, read_body(args)), args.server)
 
 
 def read_body(args: argparse.Namespace) -> bytes:

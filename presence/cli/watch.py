@@ -20,13 +20,13 @@ from presence.cli.connection import (
     clock_time,
     failure,
     positive,
+    run_client,
     sip_uri,
     trace,
-    unreachable,
     warn,
     write_server,
 )
-from presence.transport.client import Driver, Flow, Unreachable, connect
+from presence.transport.client import Driver, Flow, connect
 
 _HISTORY = 10
 
@@ -50,11 +50,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the person, the count or the server says stop."""
-    try:
-        asyncio.run(_watch(args))
-    except Unreachable as error:
-        raise unreachable(args.server, str(error)) from None
-    return 0
+    return run_client(_watch(args), args.server)
 
 
 class View(Protocol):
