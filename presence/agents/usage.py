@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from presence._fastcore import Message
 from presence.errors import BadRequest, Headers
 from presence.sip.headers import parse_name_addr, parse_token_params, parse_uri
+from presence.sip.route import address_request
 
 MAX_ROUTES: Final = 16
 MAX_INTERVAL_S: Final = 2**32 - 1
@@ -124,13 +125,8 @@ class Usage(NamedTuple):
 
     def request_line(self) -> tuple[str, Headers]:
         """Return Request-URI and Route of a request in the dialog (RFC 3261 section 12.2.1.1)."""
-        if not self.route:
-            return self.target, ()
-        first = parse_name_addr(self.route[0]).uri
-        if "lr" in parse_uri(first).params:
-            return self.target, (("Route", ", ".join(self.route)),)
-        # A strict router gets its own URI as Request-URI; the remote target goes last.
-        return first, (("Route", ", ".join((*self.route[1:], f"<{self.target}>"))),)
+        uri, route = address_request(self.target, self.route)
+        return uri, (("Route", route),) if route else ()
 
 
 def read_usage(notify: Message) -> Usage:

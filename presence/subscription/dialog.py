@@ -7,6 +7,7 @@ from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden
 from presence.sip.endpoint import Origin
 from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri
+from presence.sip.route import address_request
 from presence.values import Aor
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -56,13 +57,7 @@ class Dialog(NamedTuple):
 
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
-        if not self.route:
-            return self.contact, ""
-        first = parse_name_addr(self.route[0])
-        if "lr" in parse_uri(first.uri).params:
-            return self.contact, ", ".join(self.route)
-        # A strict router gets its own URI as Request-URI, the remote target goes last.
-        return first.uri, ", ".join((*self.route[1:], f"<{self.contact}>"))
+        return address_request(self.contact, self.route)
 
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""
