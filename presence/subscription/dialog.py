@@ -1,6 +1,7 @@
 """The dialog a SUBSCRIBE creates, seen from the notifier (RFC 3261 section 12.1.1)."""
 
 import ipaddress
+import re
 from typing import NamedTuple
 
 from presence._fastcore import Message
@@ -13,6 +14,8 @@ from presence.values import Aor
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
+
+_TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
 class Target(NamedTuple):
@@ -108,12 +111,16 @@ def read_contact(request: Message) -> str:
 
 def without_tag(address: NameAddr) -> str:
     """Write a name-addr with its display name and parameters, all but the tag."""
-    display = address.display.replace("\\", "\\\\").replace('"', '\\"')
-    text = f'"{display}" <{address.uri}>' if display else f"<{address.uri}>"
+    text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":
-            text += f";{name}={value}" if value else f";{name}"
+            text += f";{name}={value if _TOKEN.fullmatch(value) else _quote(value)}" if value else f";{name}"
     return text
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def watcher_of(dialog: Dialog) -> Aor:
