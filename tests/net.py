@@ -334,6 +334,11 @@ class Agent:
                 attempt.again_at = now + attempt.interval_s
                 self.net.post_to_node(self, attempt.data)
 
+    @property
+    def idle(self) -> bool:
+        """True when no request waits for its answer."""
+        return not self._attempts
+
     # ---- what comes ----
 
     def take(self, data: bytes) -> None:
@@ -394,6 +399,7 @@ class Publication:
     call_id: str = field(default_factory=lambda: sip.fresh("publish"))
     cseq: int = 0
     response: Message | None = None
+    answered_at: float = 0.0
 
     def send(self, *extra: str, body: str | bytes = b"", expires: int | None = None, etag: str | None = None) -> None:
         """Send a PUBLISH with what is known; `etag` '' leaves SIP-If-Match out."""
@@ -410,7 +416,7 @@ class Publication:
         )
 
     def _answered(self, response: Message | None) -> None:
-        self.response = response
+        self.response, self.answered_at = response, self.agent.net.clock.at
         if response is not None and response.status == 200:
             self.etag = response.header("SIP-ETag") or ""
 
@@ -527,6 +533,12 @@ class Subscription:
     def newest(self) -> Message:
         """The NOTIFY with the highest CSeq."""
         return max(self.notifies, key=lambda notify: notify.cseq)
+
+    @property
+    def alive(self) -> bool:
+        """False once the notifier said that it is over, or does not know it."""
+        refused = self.response is not None and self.response.status == 481
+        return not refused and not any("terminated" in (n.header("Subscription-State") or "") for n in self.notifies)
 
     @property
     def body(self) -> str:
