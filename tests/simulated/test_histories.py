@@ -116,7 +116,8 @@ class History:
         elif choice < 0.93:
             self.net.faults = self.random.choice((PERFECT, BAD_NETWORK))
         elif all(agent.idle for agent in self.net.agents.values()):
-            # Transactions do not outlive a restart: what is asked across one may be done twice.
+            # Transactions do not outlive a restart: what is asked across one, or came twice, may be done twice.
+            self.net.advance(2 * BAD_NETWORK.delay_s)
             self.net.refuse_commits(False)
             self.net.restart()
 
