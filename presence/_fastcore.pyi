@@ -1,5 +1,8 @@
 """The typed face of the compiled core."""
 
+from typing import final
+
+@final
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
@@ -84,6 +87,7 @@ def parse(data: bytes) -> Message:
 def _scan_many(data: bytes, times: int) -> int:
     """Scan the same bytes many times, for the benchmark; return the last error."""
 
+@final
 class Framer:
     """Cuts a byte stream into messages by Content-Length (RFC 3261 section 18.3)."""
 
@@ -114,6 +118,9 @@ def build_response(
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
 
+EVENT_KINDS: tuple[str, ...]
+FLIGHTS: tuple[str, ...]
+ROW_STATES: tuple[str, ...]
 CSEQ_STRIDE: int
 """CSeq numbers reserved in the database at once."""
 
@@ -140,7 +147,7 @@ class ServerTransactions:
     def tick(self, now: float) -> None: ...
     def __len__(self) -> int: ...
 
-Facts = tuple[int, int, int, int, int, bool, int, int, int, int, int]
+_Facts = tuple[int, int, int, int, int, bool, int, int, int, int, int]
 """(group, link, flow, owner, view, pending, cseq, cseq_mark, remote_cseq, expires_at, subscribed_at)"""
 
 class SubscriptionSlab:
@@ -174,7 +181,7 @@ class SubscriptionSlab:
     def state(self, slot: int) -> str: ...
     def flight(self, slot: int) -> str: ...
     def dialog(self, slot: int) -> tuple[bytes, ...]: ...
-    def facts(self, slot: int) -> Facts: ...
+    def facts(self, slot: int) -> _Facts: ...
     def target(self, slot: int) -> tuple[str, int]: ...
     def __len__(self) -> int: ...
 

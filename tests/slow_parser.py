@@ -14,7 +14,7 @@ LONG_FORMS = {
 }  # fmt: skip
 ONCE = ("call-id", "cseq", "from", "to", "max-forwards", "event", "expires", "content-type", "sip-if-match")
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
-TAG = r"[A-Za-z0-9\-.!%*_+`'~/=:@]+"
+TAG = r"[!#-+\--:=?-~]+"
 LWS = r"[ \t\r\n]*"
 QUOTED = r'"(?:[^"\\]|\\[\s\S])*"'
 VALUE = rf'(?:{QUOTED}|[^\x00-\x20;,"]*)'

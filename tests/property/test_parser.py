@@ -168,7 +168,7 @@ def test_garbage_never_raises(data: bytes) -> None:
 
 
 @QUICK
-@given(st.lists(message(), max_size=4), st.lists(st.integers(1, 400), max_size=12))
+@given(st.lists(message(), max_size=3), st.lists(st.integers(1, 400), max_size=12))
 def test_framing_does_not_depend_on_the_cuts(messages: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(messages)
     whole, pieces = Framer(), Framer()
