@@ -112,8 +112,9 @@ class Notify:
                 for slot in self._table.group_slots(resource.gid):
                     self._offer(slot, resource, now)
                 continue
+            known = resource.fanned
             document = self._refresh_body(resource)
-            if document != resource.fanned:
+            if document != known:
                 resource.fanned = document
                 if self._table.notify_group(resource.gid):
                     self._sending.append(received_at)
