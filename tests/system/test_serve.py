@@ -161,6 +161,23 @@ def test_what_was_published_is_there_after_a_restart(server: ServerProcess):
         assert udp.publish("alice", etag=etag).status == 412
 
 
+@pytest.mark.parametrize("kind", [UdpAgent, TcpAgent])
+def test_every_watcher_is_notified_after_a_restart(server: ServerProcess, kind: type[UdpAgent | TcpAgent]):
+    with kind(server.port) as agent:
+        watcher = Watcher(agent)
+        watcher.subscribe()
+        before = agent.notify()
+        server.kill()
+        server.start()
+        if isinstance(agent, TcpAgent):
+            agent.stream.socket.close()
+            agent.accept()
+        after = agent.notify()
+        assert after.body == before.body
+        assert after.cseq > before.cseq
+        assert watcher.subscribe().status == 200
+
+
 # ---- refusal to start ----
 
 

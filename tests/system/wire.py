@@ -50,6 +50,19 @@ def hear(data: bytes) -> Heard:
     return Heard(start, tuple((field[1], field[2]) for field in fields if field is not None), body)
 
 
+def cut(data: bytes) -> tuple[list[Heard], bytes]:
+    """Cut a stream into its whole messages and the rest."""
+    whole = []
+    while True:
+        head, found, rest = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\nContent-Length: *(\d+)", head)
+        if not found or length is None or len(rest) < int(length[1]):
+            return whole, data
+        size = len(head) + 4 + int(length[1])
+        whole.append(hear(data[:size]))
+        data = data[size:]
+
+
 def parameter(value: str, name: str) -> str:
     found = re.search(rf";{name}=([^;>\s]+)", value)
     return found[1] if found else ""
@@ -217,20 +230,17 @@ class Stream:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.socket.settimeout(PATIENCE_S)
+        self._whole: deque[Heard] = deque()
         self._held = b""
 
     def receive(self) -> Heard:
-        while True:
-            head, found, rest = self._held.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)\r\nContent-Length: *(\d+)", head)
-            if found and length is not None and len(rest) >= int(length[1]):
-                size = len(head) + 4 + int(length[1])
-                whole, self._held = self._held[:size], self._held[size:]
-                return hear(whole)
+        while not self._whole:
             data = self.socket.recv(RECEIVE_BYTES)
             if not data:
                 raise ConnectionError("closed by the server")
-            self._held += data
+            whole, self._held = cut(self._held + data)
+            self._whole.extend(whole)
+        return self._whole.popleft()
 
 
 class TcpAgent(Agent):
