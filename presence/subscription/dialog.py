@@ -14,6 +14,9 @@ from presence.values import Aor
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
+MAX_DIALOG_BYTES = 10_000
+"""What a peer may make us repeat in every NOTIFY; 2000 below the watcher table's bound, for what is ours in it."""
+MAX_EVENT_ID_BYTES = 1000
 
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
@@ -107,6 +110,12 @@ def read_contact(request: Message) -> str:
     if parse_uri(uri).scheme not in ("sip", "sips"):
         raise BadRequest("Contact Is Not a SIP URI")
     return uri
+
+
+def check_size(dialog: Dialog, event_id: str) -> None:
+    """Raise BadRequest for more than the watcher table takes: before the commit, after which nothing can be refused."""
+    if len(event_id) > MAX_EVENT_ID_BYTES or sum(map(len, dialog.parts(event_id))) > MAX_DIALOG_BYTES:
+        raise BadRequest("Dialog Header Fields Too Long")
 
 
 def without_tag(address: NameAddr) -> str:

@@ -27,6 +27,7 @@ from presence.subscription.dialog import (
     Dialog,
     Network,
     Target,
+    check_size,
     choose_target,
     read_contact,
     read_dialog,
@@ -165,6 +166,7 @@ class Notifier:
         return ALLOW
 
     def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
+        check_size(dialog, transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
         if not self._book.reaches(transaction.origin.link, target):
@@ -238,16 +240,11 @@ class Notifier:
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
         transaction, slot = draft.transaction, draft.slot
-        if error is None:
-            try:
-                self._fill(draft)
-            except ValueError as too_long:
-                error = StoreError(str(too_long))
-                self._notify.release_unused(self._notify.resource(draft.package, draft.presentity))
         if error is not None:
             self._table.release(slot)
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
+            self._fill(draft)
             transaction.to_tag = self._table.to_tag(slot)
             self._accept(transaction, slot, draft.expires_s)
             resource = self._notify.resource(draft.package, draft.presentity)
@@ -329,9 +326,9 @@ class Notifier:
             self._table.refresh(
                 slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=facts[6] + CSEQ_STRIDE
             )
-            uri, route = dialog.request_line()
+            uri, route, *_ = dialog.parts("")
             for usage in self._table.usages(owner):
-                self._table.retarget(usage, uri.encode("utf-8", "surrogateescape"), route.encode())
+                self._table.retarget(usage, uri, route)
                 self._book.aim(usage, transaction.origin.link, target)
             self._accept(transaction, slot, expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))

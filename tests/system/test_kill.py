@@ -129,6 +129,7 @@ class Load:
         self.paths.close()
 
 
+@pytest.mark.timeout(60 + 6 * KILLS)
 def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     random = Random(SEED)
     asked = acknowledged = kills = 0

@@ -162,6 +162,32 @@ def test_a_refused_notify_ends_the_subscription(server: ServerProcess, udp: UdpA
     until("the refresh is refused", lambda: watcher.subscribe().status == 481)
 
 
+def test_a_refresh_longer_than_a_dialog_may_be_changes_nothing(udp: UdpAgent):
+    watcher = Watcher(udp, unique("user"))
+    watcher.subscribe()
+    udp.notify()
+    assert watcher.subscribe(contact=f"<sip:bob@127.0.0.1:{udp.port};x={'x' * 20000}>").status == 400
+    assert watcher.subscribe().status == 200
+    udp.notify()
+
+
+def test_a_subscription_longer_than_a_dialog_may_be_is_not_stored(server: ServerProcess, udp: UdpAgent):
+    watcher = Watcher(udp, unique("user"))
+    before = server.metric("presence_commit_seconds_count")
+    assert watcher.subscribe(contact=f"<sip:bob@127.0.0.1:{udp.port};x={'x' * 20000}>").status == 400
+    assert watcher.subscribe(event=f"presence;id={'x' * 2000}").status == 400
+    assert server.metric("presence_commit_seconds_count") == before
+
+
+def test_a_route_that_is_not_utf8_survives_a_refresh(udp: UdpAgent):
+    watcher = Watcher(udp, unique("user"))
+    route = f'Record-Route: "\udcff" <sip:127.0.0.1:{udp.port};lr>\r\n'
+    assert watcher.subscribe(headers=route).status == 200
+    assert "\udcff" in udp.notify()["Route"]
+    assert watcher.subscribe().status == 200
+    assert "\udcff" in udp.notify()["Route"]
+
+
 def test_garbage_between_requests_harms_nobody(udp: UdpAgent):
     for garbage in (b"\x00", b"\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 2000, b"SIP/2.0 200 OK\r\n\r\n"):
         udp.send(garbage)

@@ -45,7 +45,7 @@ class Heard(NamedTuple):
 def hear(data: bytes) -> Heard:
     """Take a whole message apart."""
     head, _, body = data.partition(b"\r\n\r\n")
-    start, *lines = head.decode().split("\r\n")
+    start, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
     fields = [HEADER.fullmatch(line) for line in lines]
     return Heard(start, tuple((field[1], field[2]) for field in fields if field is not None), body)
 
@@ -118,7 +118,7 @@ def request(
         f"CSeq: {cseq} {method}\r\n"
         f"{headers}"
         f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    ).encode("utf-8", "surrogateescape") + body
 
 
 def answer(heard: Heard, status: str = "200 OK") -> bytes:
@@ -128,7 +128,7 @@ def answer(heard: Heard, status: str = "200 OK") -> bytes:
         for name, value in heard.headers
         if name.lower() in ("via", "from", "to", "call-id", "cseq")
     )
-    return f"SIP/2.0 {status}\r\n{echoed}Content-Length: 0\r\n\r\n".encode()
+    return f"SIP/2.0 {status}\r\n{echoed}Content-Length: 0\r\n\r\n".encode("utf-8", "surrogateescape")
 
 
 class Agent:
@@ -291,8 +291,9 @@ class Watcher:
         self._to_tag = ""
         self._cseq = 0
 
-    def subscribe(self, expires: int = 600) -> Heard:
+    def subscribe(self, expires: int = 600, *, contact: str = "", event: str = "", headers: str = "") -> Heard:
         """Subscribe, refresh or, with 0, end; return the response."""
+        headers += f"Event: {event or self._event}\r\nContact: {contact or self.agent.contact}\r\n"
         self._cseq += 1
         heard = self.agent.ask(
             "SUBSCRIBE",
@@ -302,7 +303,7 @@ class Watcher:
             tag=self._tag,
             call_id=self._call_id,
             cseq=self._cseq,
-            headers=f"Event: {self._event}\r\nContact: {self.agent.contact}\r\nExpires: {expires}\r\n",
+            headers=f"{headers}Expires: {expires}\r\n",
         )
         if heard.status == 200:
             self._to_tag = parameter(heard["To"], "tag")
