@@ -44,7 +44,7 @@ def flip(random: Random, message: bytes) -> bytes:
 
 
 def truncate(random: Random, message: bytes) -> bytes:
-    return message[: random.randrange(1, len(message))]
+    return message[: random.randrange(len(message)) or 1]
 
 
 def duplicate_line(random: Random, message: bytes) -> bytes:
