@@ -79,6 +79,10 @@ class RawAgent:
             message = self._receive(f"no NOTIFY with {pattern!r}")
             assert message.startswith("NOTIFY "), message
 
+    def watchers(self, notify: str) -> list[str]:
+        """Return who watches, by a document of watcher information (RFC 3858)."""
+        return re.findall(r"<watcher\b[^>]*>([^<]*)</watcher>", notify)
+
     def _ask(self, method: str, user: str, heads: str, body: str = "") -> str:
         """Send a request and return its response."""
         number = next(self._numbers)
@@ -102,7 +106,9 @@ class RawAgent:
         except TimeoutError:
             raise AssertionError(complaint) from None
         if message.startswith("NOTIFY "):
-            echoed = "".join(f"{name}: {header(message, name)}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq"))
+            echoed = "".join(
+                f"{name}: {header(message, name)}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq")
+            )
             self._socket.sendto(f"SIP/2.0 200 OK\r\n{echoed}Content-Length: 0\r\n\r\n".encode(), self._server)
             self._notifies.append(message)
         return message
