@@ -330,7 +330,7 @@ cdef class NotifyFlights(WatcherTable):
     cdef int queue(self, uint32_t slot) noexcept nogil
     cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef uint32_t milliseconds(self, double now) noexcept nogil
-    cdef void arm_transaction(self, uint32_t slot, double now) noexcept nogil
+    cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil

@@ -24,6 +24,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
+from presence.subscription.ways import Ways
 from presence.tally import Tally
 
 SLICE = 256
@@ -92,8 +93,8 @@ class Node:
         )
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
-        self.links: dict[str, int] = {}
-        self.book = Book(self.table, self.notify, self.links, boot=boot)
+        self.ways = Ways()
+        self.book = Book(self.table, self.notify, self.ways, boot=boot)
         self._build_notifier()
         self._serve(frozenset(serve.domain))
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
@@ -144,11 +145,6 @@ class Node:
 
     # ---- what the rim calls ----
 
-    def add_link(self, local: str, transport: str, link: int) -> None:
-        """Know a way out: by the listener it belongs to, and as one for its transport."""
-        self.links[local] = link
-        self.links.setdefault(f"any/{transport}", link)
-
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
@@ -160,7 +156,7 @@ class Node:
             self.book,
             self._registry,
             self.policy,
-            links=self.links,
+            ways=self.ways,
             allowed=self.config.server.target_networks,
         )
         return restorer.load(now)

@@ -161,6 +161,7 @@ cdef class Fanout(NotifyFlights):
     cdef bint take(self, uint32_t slot, double now) noexcept nogil:
         # Make a row that came up in the queue ready to be rendered; False when there is nothing to send any more.
         cdef Row* row = &self.rows[slot]
+        cdef bint again = row.flight == FLIGHT_FLYING
         if row.flight == FLIGHT_QUEUED:
             if row.state < ROW_PENDING or row.state > ROW_TERMINATED or not self.prepare(slot, now):
                 return False
@@ -169,7 +170,7 @@ cdef class Fanout(NotifyFlights):
             self.retransmitted += 1
         else:
             return False
-        self.arm_transaction(slot, now)
+        self.arm_transaction(slot, now, again)
         return True
 
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil:

@@ -298,18 +298,19 @@ cdef class NotifyFlights(WatcherTable):
     cdef uint32_t milliseconds(self, double now) noexcept nogil:
         return <uint32_t><uint64_t>((now - self.epoch) * 1000.0)
 
-    cdef void arm_transaction(self, uint32_t slot, double now) noexcept nogil:
+    cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil:
         # Timer E doubles up to T2 on UDP; timer F (64*T1) is the only one on a reliable transport.
+        # Counted from when the last one was due, so that the wheel's ticks do not add up.
         cdef Row* row = &self.rows[slot]
         cdef uint32_t now_ms = self.milliseconds(now)
-        cdef uint32_t wait = row.interval_ms
-        cdef uint32_t left = row.began_ms + 64 * self.t1_ms - now_ms
-        if <int32_t>left <= 0:
-            left = 1
-        if self.links[row.link].reliable or <int32_t>(left - wait) < 0:
-            wait = left
-        row.due_ms = now_ms + wait
-        self.retransmissions.arm(slot, now + wait / 1000.0)
+        cdef uint32_t last = row.began_ms + 64 * self.t1_ms
+        cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
+        cdef int32_t wait
+        if self.links[row.link].reliable or <int32_t>(last - due) < 0:
+            due = last
+        row.due_ms = due
+        wait = <int32_t>(due - now_ms)
+        self.retransmissions.arm(slot, now + (wait if wait > 0 else 0) / 1000.0)
 
     def counters(self):
         """Return the counts since start, and the NOTIFYs in flight and queued now."""

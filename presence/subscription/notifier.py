@@ -164,6 +164,13 @@ class Notifier:
             return BLOCK
         return ALLOW
 
+    def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
+        source = transaction.request.source
+        target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
+        if not self._book.reaches(transaction.origin.link, target):
+            raise Forbidden("No Listener Reaches the Contact Address")
+        return target
+
     # ---- a new subscription ----
 
     def _begin(
@@ -182,7 +189,7 @@ class Notifier:
         decision = self._decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
-        target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
+        target = self._target(dialog, transaction)
         slot = self._table.reserve()
         draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
         if expires_s == 0:
@@ -287,13 +294,13 @@ class Notifier:
         expires_s = self._expires(request, package)
         self._check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
-        target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
+        target = self._target(dialog, transaction)
         facts = self._table.facts(slot)
         until = int(now) + expires_s + self._limits.expires_offset_s
         write = self._book.key(slot).refresh(
             expires_at=until,
             remote_cseq=request.cseq,
-            cseq_mark=facts[6] + CSEQ_STRIDE,
+            cseq_mark=max(facts[7], facts[6] + CSEQ_STRIDE),
             contact=dialog.contact,
             status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
             reason="" if facts[5] or facts[4] else "polite-block",

@@ -15,6 +15,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify
 from presence.subscription.rows import StoredSubscription, read_rows
+from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
 
 NEVER_ENDS = 0x7FFFFFFF
@@ -107,7 +108,7 @@ class Restorer:
         registry: Registry,
         policy: Policy,
         *,
-        links: dict[str, int],
+        ways: Ways,
         allowed: tuple[Network, ...],
     ) -> None:
         self._table = table
@@ -116,7 +117,7 @@ class Restorer:
         self._book = book
         self._registry = registry
         self._policy = policy
-        self._links = links
+        self._ways = ways
         self._allowed = allowed
 
     def load(self, now: float) -> tuple[int, int]:
@@ -165,9 +166,9 @@ class Restorer:
                 view=0 if pending else decision.view,
                 subscribed_at=row.subscribed_at or 0,
             )
-            link = self._links.get(row.socket_info)
+            link = self._ways.choose(self._ways.find(row.socket_info), target)
             if link is None:
-                link = self._links.get(f"any/{target.transport}", 0)
+                raise ValueError("no listener reaches the target")
             self._book.aim(slot, link, target)
         except ValueError:
             self._table.release(slot)

@@ -35,9 +35,7 @@ def dialog(number=1, *, event_id=b"", local_tag=b"", local_contact=b"", route=b"
 
 def subscribe(table, gid, number=1, *, expires_s=600, link=0, **more):
     slot = table.reserve()
-    table.fill(
-        slot, gid, dialog(number), remote_cseq=1, cseq_mark=CSEQ_STRIDE, expires_at=int(NOW) + expires_s, **more
-    )
+    table.fill(slot, gid, dialog(number), remote_cseq=1, cseq_mark=CSEQ_STRIDE, expires_at=int(NOW) + expires_s, **more)
     table.set_target(slot, link, "127.0.0.1", 5070)
     return slot
 
