@@ -62,9 +62,9 @@ class Softphone(Program):
         return re.findall(rf"(?m)^SIP/2\.0 (\d+ .+)\n(?:(?!CSeq:).+\n)*CSeq: \d+ {method}$", self.output)
 
 
-def account_of(user: str, server_port: int, *, mwi: bool = False) -> str:
+def account_of(user: str, server_port: int, *, transport: str = "udp", mwi: bool = False) -> str:
     """Write the line of an account that registers, publishes and subscribes through the server."""
-    way_out = f'outbound="sip:127.0.0.1:{server_port}"'
+    way_out = f'outbound="sip:127.0.0.1:{server_port};transport={transport}"'
     return f"<sip:{user}@example.com>;{way_out};regint=60;pubint=60;mwi={'yes' if mwi else 'no'}"
 
 

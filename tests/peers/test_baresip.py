@@ -33,8 +33,8 @@ def phone(server: Server, tmp_path: Path) -> Iterator[Phone]:
     with ExitStack() as stack:
         dns_port = stack.enter_context(silent_name_server())
 
-        def start(user: str, *contacts: str, account: bool = True) -> Softphone:
-            line = account_of(user, server.port) if account else ""
+        def start(user: str, *contacts: str, account: bool = True, transport: str = "udp") -> Softphone:
+            line = account_of(user, server.port, transport=transport) if account else ""
             started = Softphone(tmp_path / user, dns_port=dns_port, account=line, contacts=contacts)
             stack.callback(started.stop)
             return started
@@ -83,11 +83,12 @@ def test_baresip_shows_what_another_publishes(phone: Phone, carol: RawAgent):
         bob.wait_status("alice", status)
 
 
-def test_one_baresip_shows_what_another_publishes(phone: Phone):
-    bob = phone("bob", "alice")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_one_baresip_shows_what_another_publishes(transport: str, phone: Phone):
+    bob = phone("bob", "alice", transport=transport)
     bob.wait_status("alice", "Offline")
 
-    alice = phone("alice")
+    alice = phone("alice", transport=transport)
     bob.wait_status("alice", "Online")
     alice.type(OFFLINE)
     bob.wait_status("alice", "Offline")
@@ -95,6 +96,7 @@ def test_one_baresip_shows_what_another_publishes(phone: Phone):
     bob.type(QUIT)
     bob.wait_exit()
     assert "Subscription-State: terminated;reason=timeout" in bob.output
+    assert f"SIP/2.0/{transport.upper()} 127.0.0.1" in bob.sent("SUBSCRIBE")[0]
 
 
 def test_baresip_reads_its_mailbox(phone: Phone, server: Server, carol: RawAgent):
