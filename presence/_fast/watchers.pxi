@@ -41,6 +41,14 @@ cdef class WatcherTable(SubscriptionSlab):
         """Return how many running subscriptions the resource has."""
         return self.group(gid).slots.count
 
+    def group_pending(self, uint32_t gid):
+        """Return how many of the resource's running subscriptions are pending."""
+        cdef Group* group = self.group(gid)
+        cdef uint32_t i, pending = 0
+        for i in range(group.slots.count):
+            pending += self.rows[group.slots.items[i]].state == ROW_PENDING
+        return pending
+
     def group_slots(self, uint32_t gid):
         """Return the slots of the resource's running subscriptions."""
         cdef Group* group = self.group(gid)

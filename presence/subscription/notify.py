@@ -78,11 +78,14 @@ class Notify:
             self.release_unused(resource)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return the number of running subscriptions by package."""
+        """Return the number of running subscriptions by package and status."""
         counts: dict[tuple[str, str], int] = {}
         for resource in self._by_gid.values():
-            key = (resource.package.name, "running")
-            counts[key] = counts.get(key, 0) + self._table.group_size(resource.gid)
+            pending = self._table.group_pending(resource.gid)
+            running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
+            for status, count in running.items():
+                key = (resource.package.name, status)
+                counts[key] = counts.get(key, 0) + count
         return counts
 
     # ---- changes ----
