@@ -153,7 +153,7 @@ class Node:
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
-        self.compositor.load()
+        self.compositor.load(now)
         restorer = Restorer(
             self.table,
             self._store,

@@ -125,7 +125,8 @@ cdef class WatcherTable(SubscriptionSlab):
         else:
             row.cseq = cseq
             row.cseq_mark = cseq_mark
-        self.rows[row.owner].remote_cseq = remote_cseq
+        # Rows of one dialog are loaded in any order: the highest number is the one seen last.
+        self.rows[row.owner].remote_cseq = max(self.rows[row.owner].remote_cseq, remote_cseq)
         group.rows += 1
         row.position = group.slots.count
         if vector_push(&group.slots, slot) < 0:

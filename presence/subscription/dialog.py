@@ -14,8 +14,10 @@ from presence.values import Aor
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
+
 MAX_DIALOG_BYTES = 10_000
-"""What a peer may make us repeat in every NOTIFY; 2000 below the watcher table's bound, for what is ours in it."""
+"""Header fields of one dialog together; the watcher table holds some more, for our own tag and Contact."""
+
 MAX_EVENT_ID_BYTES = 1000
 
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
@@ -65,6 +67,12 @@ class Dialog(NamedTuple):
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
         return address_request(self.contact, self.route)
 
+    def check_size(self, event_id: str) -> None:
+        """Raise BadRequest when the watcher table cannot keep it: that must be known before the commit."""
+        sizes = [len(part) for part in self.parts(event_id)]
+        if sum(sizes) - sizes[6] > MAX_DIALOG_BYTES or sizes[6] > MAX_EVENT_ID_BYTES:
+            raise BadRequest("Dialog Header Fields Too Long")
+
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""
         uri, route = self.request_line()
@@ -110,12 +118,6 @@ def read_contact(request: Message) -> str:
     if parse_uri(uri).scheme not in ("sip", "sips"):
         raise BadRequest("Contact Is Not a SIP URI")
     return uri
-
-
-def check_size(dialog: Dialog, event_id: str) -> None:
-    """Raise BadRequest for more than the watcher table takes: before the commit, after which nothing can be refused."""
-    if len(event_id) > MAX_EVENT_ID_BYTES or sum(map(len, dialog.parts(event_id))) > MAX_DIALOG_BYTES:
-        raise BadRequest("Dialog Header Fields Too Long")
 
 
 def without_tag(address: NameAddr) -> str:

@@ -72,7 +72,7 @@ class Ending:
         else:
             self._table.release(slot)
             self._notify.forget(slot)
-        self._book.forget(slot)
+        self._book.forget(slot, facts[3])
         self._notify.release_unused(resource)
 
     def tick(self, now: float) -> None:

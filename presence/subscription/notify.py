@@ -115,9 +115,9 @@ class Notify:
                 for slot in self._table.group_slots(resource.gid):
                     self._offer(slot, resource, now)
                 continue
-            known = resource.fanned
+            told = resource.fanned
             document = self._refresh_body(resource)
-            if document != known:
+            if document != told:
                 resource.fanned = document
                 if self._table.notify_group(resource.gid):
                     self._sending.append(received_at)
@@ -209,6 +209,11 @@ class Notify:
     def restore_version(self, slot: int, version: int) -> None:
         """Go on above every version sent before a restart, with full state."""
         self._sent[slot] = (version, None)
+
+    def lost(self, slot: int) -> None:
+        """Note that the watcher did not take its last document: partial state would lack what was in it."""
+        if slot in self._sent:
+            self._sent[slot] = (self._sent[slot][0], None)
 
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""
