@@ -334,7 +334,9 @@ class Notifier:
             self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
             uri, route = dialog.request_line()
             for usage in self._table.usages(owner):
-                self._table.retarget(usage, uri.encode("utf-8", "surrogateescape"), route.encode("utf-8", "surrogateescape"))
+                self._table.retarget(
+                    usage, uri.encode("utf-8", "surrogateescape"), route.encode("utf-8", "surrogateescape")
+                )
                 self._book.aim(usage, transaction.origin.link, target)
             self._accept(transaction, slot, expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))

@@ -95,7 +95,9 @@ def test_request_that_cannot_be_answered_is_dropped(net: Network, bob: Agent, fi
     assert bob.ask(bob.request("OPTIONS", "sip:example.com")).status == 200
 
 
-@pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\0" * 50, b"OPTIONS", b"SIP/2.0 200 OK\r\n\r\n", b"\xff\xfe" * 600])
+@pytest.mark.parametrize(
+    "data", [b"", b"\r\n\r\n", b"\0" * 50, b"OPTIONS", b"SIP/2.0 200 OK\r\n\r\n", b"\xff\xfe" * 600]
+)
 def test_rubbish_is_dropped(net: Network, bob: Agent, data: bytes) -> None:
     net.post_to_node(bob, data)
     net.settle()
@@ -122,7 +124,11 @@ def test_rfc3261_18_2_2_response_goes_where_the_request_came_from(net: Network) 
 
 def test_rfc3261_8_2_6_2_all_vias_come_back_in_order(bob: Agent) -> None:
     response = ask(
-        bob, "OPTIONS", "Via: SIP/2.0/TCP one.example.com;branch=z9hG4bKone", "v: SIP/2.0/UDP two.example.com", uri="sip:x.com"
+        bob,
+        "OPTIONS",
+        "Via: SIP/2.0/TCP one.example.com;branch=z9hG4bKone",
+        "v: SIP/2.0/UDP two.example.com",
+        uri="sip:x.com",
     )
     assert [via.partition(";")[0] for via in response.values("Via")][1:] == [
         "SIP/2.0/TCP one.example.com",
@@ -132,7 +138,9 @@ def test_rfc3261_8_2_6_2_all_vias_come_back_in_order(bob: Agent) -> None:
 
 def test_rfc3261_17_2_2_retransmission_gets_the_same_bytes(net: Network, alice: Agent, bob: Agent) -> None:
     watch = bob.subscribe()
-    data = alice.request("PUBLISH", "sip:alice@example.com", "Event: presence", "Content-Type: application/pidf+xml", body=sip.pidf())
+    data = alice.request(
+        "PUBLISH", "sip:alice@example.com", "Event: presence", "Content-Type: application/pidf+xml", body=sip.pidf()
+    )
     first = alice.ask(data)
     for _ in range(3):
         again = alice.ask(data)
@@ -153,7 +161,9 @@ def test_rfc3261_17_2_2_retransmitted_subscribe_is_no_second_subscription(net: N
 
 
 def test_rfc3261_17_2_2_retransmission_before_the_answer_is_silent(net: Network, alice: Agent) -> None:
-    data = alice.request("PUBLISH", "sip:alice@example.com", "Event: presence", "Content-Type: application/pidf+xml", body=sip.pidf())
+    data = alice.request(
+        "PUBLISH", "sip:alice@example.com", "Event: presence", "Content-Type: application/pidf+xml", body=sip.pidf()
+    )
     for _ in range(5):
         net.post_to_node(alice, data)
     net.settle()
@@ -182,7 +192,9 @@ def test_rfc3261_17_1_1_3_ack_is_dropped(net: Network, bob: Agent) -> None:
 def test_rfc3261_9_2_cancel_is_481_and_cancels_nothing(net: Network, bob: Agent) -> None:
     watch = Agent.subscribe(bob)
     branch = sip.fresh("z9hG4bK")
-    subscribe = bob.request("SUBSCRIBE", "sip:carol@example.com", "Event: presence", f"Contact: {bob.contact}", branch=branch)
+    subscribe = bob.request(
+        "SUBSCRIBE", "sip:carol@example.com", "Event: presence", f"Contact: {bob.contact}", branch=branch
+    )
     net.post_to_node(bob, subscribe)
     assert bob.ask(bob.request("CANCEL", "sip:carol@example.com", branch=branch)).status == 481
     assert {message.status for _, message in bob.arrivals if not message.is_request} == {200, 481}

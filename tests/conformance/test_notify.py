@@ -108,9 +108,7 @@ def test_rfc6665_4_2_2_failure_removes_the_subscription(net: Network, bob: Agent
 
 
 @pytest.mark.parametrize("status", REMOVING)
-def test_rfc6665_4_2_2_these_failures_remove_whatever_retry_after_says(
-    net: Network, bob: Agent, status: int
-) -> None:
+def test_rfc6665_4_2_2_these_failures_remove_whatever_retry_after_says(net: Network, bob: Agent, status: int) -> None:
     bob.status, bob.extra = status, ("Retry-After: 5",)
     bob.subscribe()
     assert running(net) == 0

@@ -41,7 +41,7 @@ def test_rfc3903_4_1_literal_exchange(net: Network, alice: Agent) -> None:
         b"Content-Length: %d\r\n\r\n" % len(body) + body
     )
     net.settle()
-    (_, response), = alice.arrivals
+    ((_, response),) = alice.arrivals
     pattern = (
         r"SIP/2\.0 200 OK\r\n"
         r"Via: SIP/2\.0/UDP 127\.0\.0\.1:5070;branch=z9hG4bK652hsge;rport=5070;received=127\.0\.0\.1\r\n"
@@ -141,7 +141,12 @@ def test_rfc3903_6_packages_and_presentities_are_kept_apart(alice: Agent) -> Non
 def test_rfc3261_19_1_4_spellings_of_one_presentity_are_one(alice: Agent, bob: Agent) -> None:
     watch = bob.subscribe()
     for number, uri in enumerate(
-        ("sip:%61lice@example.com", "sip:alice@EXAMPLE.com", "sip:alice@example.com:5060;transport=udp", "pres:alice@example.com")
+        (
+            "sip:%61lice@example.com",
+            "sip:alice@EXAMPLE.com",
+            "sip:alice@example.com:5060;transport=udp",
+            "pres:alice@example.com",
+        )
     ):
         assert alice.publication(uri=uri).publish(body=sip.pidf(f"as {number}")).status == 200
         assert f"as {number}" in watch.body
@@ -192,7 +197,13 @@ def test_rfc3903_6_3_each_success_makes_the_tag_before_stale(alice: Agent) -> No
 
 
 @pytest.mark.parametrize(
-    "heads", [("SIP-If-Match: one, two",), ("SIP-If-Match: one", "SIP-If-Match: two"), ("SIP-If-Match:",), ("SIP-If-Match: a b",)]
+    "heads",
+    [
+        ("SIP-If-Match: one, two",),
+        ("SIP-If-Match: one", "SIP-If-Match: two"),
+        ("SIP-If-Match:",),
+        ("SIP-If-Match: a b",),
+    ],
 )
 def test_rfc3903_6_3_other_than_one_tag_is_400(alice: Agent, heads: tuple[str, ...]) -> None:
     assert publish(alice, "Event: presence", *heads).status == 400
@@ -289,15 +300,15 @@ def test_rfc3903_6_5_other_content_type_is_415_with_accept(net: Network, alice: 
     assert publications(net) == 0
 
 
-@pytest.mark.parametrize("kind", ["Application/PIDF+XML", "application/pidf+xml;charset=utf-8", "application/pidf+xml ; q=1"])
+@pytest.mark.parametrize(
+    "kind", ["Application/PIDF+XML", "application/pidf+xml;charset=utf-8", "application/pidf+xml ; q=1"]
+)
 def test_rfc3261_7_3_1_content_type_ignores_case_and_parameters(alice: Agent, kind: str) -> None:
     assert publish(alice, "Event: presence", f"Content-Type: {kind}", body=sip.pidf()).status == 200
 
 
 def test_rfc3261_21_4_13_content_encoding_is_415(alice: Agent) -> None:
-    response = publish(
-        alice, "Event: presence", f"Content-Type: {PIDF}", "Content-Encoding: gzip", body=sip.pidf()
-    )
+    response = publish(alice, "Event: presence", f"Content-Type: {PIDF}", "Content-Encoding: gzip", body=sip.pidf())
     assert (response.status, response.header("Accept-Encoding")) == (415, "identity")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sip
 from lxml import etree
-from net import UDP_LOCAL, Agent, Network, Subscription
+from net import Agent, Network, Subscription
 
 
 @pytest.fixture

@@ -175,7 +175,10 @@ def test_rfc3261_12_2_2_all_three_identifiers_must_fit(bob: Agent, wrong: str) -
     assert watch.refresh().status == 481
 
 
-@pytest.mark.parametrize(("asked", "minimum", "status"), [(59, 60, 423), (60, 60, 200), (1, 0, 200), (3599, 3600, 423), (3600, 3600, 200), (0, 60, 200)])
+@pytest.mark.parametrize(
+    ("asked", "minimum", "status"),
+    [(59, 60, 423), (60, 60, 200), (1, 0, 200), (3599, 3600, 423), (3600, 3600, 200), (0, 60, 200)],
+)
 def test_rfc6665_4_2_1_1_brief_interval_is_423(asked: int, minimum: int, status: int) -> None:
     net = Network(f"presence.min_expires_subscribe={minimum}")
     watch = net.agent("bob").subscribe(expires=asked)
@@ -292,9 +295,7 @@ def test_dialog_cannot_grow_beyond_what_can_be_kept(net: Network, bob: Agent, al
 
 
 def test_rfc3261_12_1_1_too_many_routes_are_400(bob: Agent) -> None:
-    response = ask(
-        bob, "Event: presence", f"Contact: {bob.contact}", *["Record-Route: <sip:127.0.0.1:5080;lr>"] * 17
-    )
+    response = ask(bob, "Event: presence", f"Contact: {bob.contact}", *["Record-Route: <sip:127.0.0.1:5080;lr>"] * 17)
     assert response.status == 400
 
 
@@ -501,7 +502,13 @@ def test_route_with_bytes_that_are_no_utf8_survives_a_refresh(net: Network, bob:
 
 
 @pytest.mark.parametrize(
-    "contact", ["<sip:bob@192.0.2.1>", "<sip:bob@192.0.2.1:5060;transport=tcp>", "<sip:bob@[2001:db8::1]>", "<sip:bob@[::ffff:192.0.2.1]>"]
+    "contact",
+    [
+        "<sip:bob@192.0.2.1>",
+        "<sip:bob@192.0.2.1:5060;transport=tcp>",
+        "<sip:bob@[2001:db8::1]>",
+        "<sip:bob@[::ffff:192.0.2.1]>",
+    ],
 )
 def test_contact_outside_the_allowed_networks_is_403_and_nothing_is_sent(
     net: Network, bob: Agent, contact: str

@@ -108,7 +108,9 @@ class History:
             self.act_watcher()
         elif choice < 0.83:
             agent = self.random.choice(self.watchers)
-            agent.status, agent.extra = self.random.choice(((200, ()), (500, ()), (503, ("Retry-After: 3",)), (None, ())))
+            agent.status, agent.extra = self.random.choice(
+                ((200, ()), (500, ()), (503, ("Retry-After: 3",)), (None, ()))
+            )
             if agent.status != 200:
                 self.failed.add(agent)
         elif choice < 0.86:
@@ -194,7 +196,9 @@ class History:
         rows = self.net.rows("SELECT body FROM presentity")
         assert {text for (body,) in rows for text in re.findall(r"<note>(.*?)</note>", body.decode())} == expected
         live = sum(self.net.node.notify.counts().values())
-        counted = self.net.rows("SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM shared_watchers)")
+        counted = self.net.rows(
+            "SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM shared_watchers)"
+        )
         assert counted == [(live,)]
         assert len(self.net.node.table) == live
         assert self.net.node.table.counters()["in_flight"] == 0
