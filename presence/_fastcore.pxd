@@ -283,7 +283,7 @@ cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept
 cdef char* copy_bytes(bytes text) except NULL
 cdef int socket_family(int fd) except -1
 
-cdef class WatcherTable:
+cdef class SubscriptionSlab:
     cdef uint64_t secret, random
     cdef double epoch
     cdef uint32_t t1_ms, t2_ms, expires_offset_s
@@ -307,8 +307,6 @@ cdef class WatcherTable:
     cdef char* scratch
     cdef readonly list outbox
     cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
-
-    cdef Group* group(self, uint32_t gid) except NULL
     cdef Row* row(self, uint32_t slot) except NULL
     cdef int grow_rows(self, uint32_t wanted) except -1
     cdef void embody(self, uint32_t slot) noexcept
@@ -317,35 +315,40 @@ cdef class WatcherTable:
     cdef int set_parts(self, Row* row, tuple dialog) except -1
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
+
+cdef class WatcherTable(SubscriptionSlab):
+    cdef Group* group(self, uint32_t gid) except NULL
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil
     cdef void clear_row(self, uint32_t slot) noexcept nogil
     cdef void arm_expiry(self, uint32_t slot) noexcept nogil
 
-# ---- fan-out ----
-
-cdef class Fanout(WatcherTable):
+cdef class NotifyFlights(WatcherTable):
     cdef void want(self, uint32_t slot) noexcept nogil
     cdef void enqueue(self, uint32_t slot) noexcept nogil
     cdef int queue(self, uint32_t slot) noexcept nogil
     cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef uint32_t milliseconds(self, double now) noexcept nogil
-    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
-    cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
-    cdef void arm_transaction(self, uint32_t slot, double now) noexcept nogil
-    cdef uint32_t head_size(self, Row* row) noexcept nogil
-    cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
-    cdef bint take(self, uint32_t slot, double now) noexcept nogil
-    cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
-    cdef void deliver(self, Batch* batch) noexcept nogil
-    cdef object message(self, uint32_t slot)
+    cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
+
+# ---- fan-out ----
+
+cdef class Fanout(NotifyFlights):
+    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
+    cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
+    cdef uint32_t head_size(self, Row* row) noexcept nogil
+    cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
+    cdef bint take(self, uint32_t slot, double now) noexcept nogil
+    cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
+    cdef void deliver(self, Batch* batch) noexcept nogil
+    cdef object message(self, uint32_t slot)
 
 # ---- datagrams ----
 

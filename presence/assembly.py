@@ -24,6 +24,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
+from presence.subscription.ways import Ways
 from presence.tally import Tally
 
 SLICE = 256
@@ -76,7 +77,7 @@ class Node:
         self._registry = registry or built_in_packages()
         self._purge_at = 0.0
         now = clock.now()
-        settings, serve = config.presence, config.server
+        serve = config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
         self.table = Fanout(
             secrets.token_bytes(16),
@@ -84,45 +85,50 @@ class Node:
             t1_ms=serve.timer_t1_ms,
             t2_ms=serve.timer_t2_ms,
             user_agent=serve.software.encode(),
-            contact_user=settings.contact_user.encode(),
-            expires_offset_s=settings.expires_offset,
-        )
-        domains = frozenset(serve.domain)
-        self.policy: Policy = (
-            OpenPolicy() if serve.policy == "open" or config.presence_xml.force_active else StoredPolicy(store)
+            contact_user=config.presence.contact_user.encode(),
+            expires_offset_s=config.presence.expires_offset,
         )
         self.endpoint = Endpoint(
-            self.transactions,
-            tally,
-            software=serve.software,
-            allow_events=", ".join(self._registry.names),
+            self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
         )
-        self.compositor = Compositor(
+        self.compositor = self._build_compositor(now)
+        self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
+        self.ways = Ways()
+        self.book = Book(self.table, self.notify, self.ways, boot=boot)
+        self._build_notifier()
+        self._serve(frozenset(serve.domain))
+        tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
+        tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
+        tally.refreshers.append(self._count_notifies)
+
+    def _build_compositor(self, now: float) -> Compositor:
+        settings = self.config.presence
+        return Compositor(
             self._registry,
-            store,
+            self._store,
             compositor.Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
-            domains=domains,
+            domains=frozenset(self.config.server.domain),
             now=now,
             changed=self._changed,
         )
-        self.links: dict[str, int] = {}
-        self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
-        self.book = Book(self.table, self.notify, self.links, boot=boot)
-        ending = Ending(self.table, store, self.notify, self.book)
+
+    def _build_notifier(self) -> None:
+        settings, serve = self.config.presence, self.config.server
+        everybody = serve.policy == "open" or self.config.presence_xml.force_active
+        self.policy: Policy = OpenPolicy() if everybody else StoredPolicy(self._store)
+        ending = Ending(self.table, self._store, self.notify, self.book)
         limits = notifier.Limits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,
             serve.target_networks,
-            domains,
+            frozenset(serve.domain),
         )
-        self.notifier = Notifier(self._registry, self.table, store, self.policy, self.notify, self.book, ending, limits)
+        self.notifier = Notifier(
+            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
+        )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
-        self._upkeep = Upkeep(self.table, store, self.notify, self.book, ending, failures)
-        self._serve(domains)
-        tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
-        tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
-        tally.refreshers.append(self._count_notifies)
+        self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
 
     def _serve(self, domains: frozenset[str]) -> None:
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
@@ -139,11 +145,6 @@ class Node:
 
     # ---- what the rim calls ----
 
-    def add_link(self, local: str, transport: str, link: int) -> None:
-        """Know a way out: by the listener it belongs to, and as one for its transport."""
-        self.links[local] = link
-        self.links.setdefault(f"any/{transport}", link)
-
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
@@ -155,7 +156,7 @@ class Node:
             self.book,
             self._registry,
             self.policy,
-            links=self.links,
+            ways=self.ways,
             allowed=self.config.server.target_networks,
         )
         return restorer.load(now)

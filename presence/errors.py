@@ -73,6 +73,12 @@ class UnsupportedMediaType(SipError):
     status, reason = 415, "Unsupported Media Type"
 
 
+class UnsupportedUriScheme(SipError):
+    """The Request-URI is of a scheme not served (RFC 3261 section 8.2.2.1)."""
+
+    status, reason = 416, "Unsupported URI Scheme"
+
+
 class BadExtension(SipError):
     """Require names an extension we lack; carries Unsupported (RFC 3261 section 8.2.2.3)."""
 

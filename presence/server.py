@@ -104,10 +104,10 @@ class Server:
         node = self.node
         for udp in self._udp:
             udp.attach(node.table, node.transactions)
-            node.add_link(udp.local, "UDP", udp.link)
+            node.ways.add(udp.local, udp.link)
         for tcp in self._tcp:
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
-            node.add_link(tcp.local, "TCP", tcp.link)
+            node.ways.add(tcp.local, tcp.link)
         taken, refused = node.load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
         # The table is outside the collector's reach; what is loaded need not be looked at again.
@@ -200,6 +200,7 @@ class Server:
         """Stop accepting, finish what is in flight, write everything, close."""
         self.ready = False
         self._accepting = False
+        self.node.endpoint.draining = True
         for tcp in self._tcp:
             tcp.stop_accepting()
         until = self.clock.now() + self.config.server.drain_timeout_s

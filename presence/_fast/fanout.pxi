@@ -1,183 +1,10 @@
-# Fan-out: NOTIFYs rendered from rows, sent in batches, matched to their responses, retransmitted.
-# The client transaction of RFC 3261 section 17.1.2 is three fields of the row; a row has one NOTIFY in flight.
-# Uses: timers, message, watchers (it is the other half of WatcherTable). Used by: datagrams, Python.
+# Fan-out: NOTIFYs rendered from rows and sent in batches; a retransmission is rendered again, never stored.
+# Uses: flights, datagrams' batches. Used by: Python.
 
-cdef const char* REASONS[REASON_COUNT]
-REASONS[0] = b"timeout"
-REASONS[1] = b"deactivated"
-REASONS[2] = b"rejected"
-REASONS[3] = b"noresource"
-REASONS[4] = b"probation"
-REASONS[5] = b"giveup"
-REASONS[6] = b"invariant"
-
-ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
-CSEQ_STRIDE = RESERVED_CSEQS
-FLIGHTS = ("idle", "queued", "flying", "held", "asked", "backoff", "failed")
-EVENT_KINDS = ("", "failed", "expired", "ended", "want", "reserve")
-
-
-cdef class Fanout(WatcherTable):
-    """The watcher table with its way out."""
-
-    # ---- what shall be sent ----
-
-    def notify_group(self, uint32_t gid):
-        """Queue a NOTIFY with the newest state for every watcher of the resource; return how many were queued."""
-        cdef Group* group = self.group(gid)
-        cdef uint32_t i
-        with nogil:
-            for i in range(group.slots.count):
-                self.want(group.slots.items[i])
-        return group.slots.count
-
-    def notify(self, uint32_t slot):
-        """Queue a NOTIFY with the newest state for one watcher."""
-        self.row(slot)
-        self.want(slot)
-
-    def notify_row(self, uint32_t slot, bytes tail):
-        """Queue a NOTIFY with a body of its own; only after `ready` said True or an event "want" came."""
-        cdef Row* row = self.row(slot)
-        if row.flight != FLIGHT_IDLE and row.flight != FLIGHT_ASKED:
-            raise ValueError("a NOTIFY is in flight")
-        drop_body(row.flying)
-        row.flying = new_body(tail, len(tail))
-        if row.flying == NULL:
-            raise MemoryError
-        row.flags |= FLAG_OWN_BODY
-        row.flags &= ~FLAG_DIRTY
-        row.flight = FLIGHT_IDLE
-        self.enqueue(slot)
-
-    def ready(self, uint32_t slot):
-        """Return True when a row's own body may be handed over; else an event "want" will ask for it."""
-        cdef Row* row = self.row(slot)
-        if row.flight == FLIGHT_IDLE or row.flight == FLIGHT_ASKED:
-            return True
-        row.flags |= FLAG_DIRTY
-        return False
-
-    def finish(self, uint32_t slot, bytes reason, *, bint body=False):
-        """End a subscription: the newest state (with `body`) goes out as the final NOTIFY, then the row is freed."""
-        cdef Row* row = self.row(slot)
-        cdef int i
-        if row.state == ROW_TERMINATED or row.state == ROW_GONE:
-            return
-        for i in range(REASON_COUNT):
-            if reason == REASONS[i]:
-                break
-        else:
-            raise ValueError(f"not a reason: {reason!r}")
-        self.leave_group(slot)
-        row.reason = i
-        row.state = ROW_TERMINATED
-        if body:
-            row.flags |= FLAG_FINAL_BODY
-        if row.flight == FLIGHT_BACKOFF or row.flight == FLIGHT_FAILED:
-            row.flight = FLIGHT_IDLE
-        self.want(slot)
-
-    def settle(self, uint32_t slot):
-        """Keep a subscription whose NOTIFY failed; its next change is sent again."""
-        cdef Row* row = self.row(slot)
-        if row.flight == FLIGHT_FAILED:
-            row.flight = FLIGHT_IDLE
-
-    def retry(self, uint32_t slot, double at):
-        """Send the newest state again at `at`, after a failure with Retry-After (RFC 6665 section 4.2.2)."""
-        cdef Row* row = self.row(slot)
-        if row.flight == FLIGHT_FAILED:
-            row.flight = FLIGHT_BACKOFF
-            row.due_ms = self.milliseconds(at)
-            self.retransmissions.arm(slot, at)
-
-    def reserved(self, uint32_t slot, uint32_t cseq_mark):
-        """Continue after CSeq numbers up to `cseq_mark` were reserved in the database."""
-        cdef uint32_t owner = self.row(slot).owner
-        cdef uint32_t at = owner
-        self.raise_mark(&self.rows[owner], cseq_mark)
-        while at:
-            if self.rows[at].flight == FLIGHT_HELD:
-                self.rows[at].flight = FLIGHT_IDLE
-                self.enqueue(at)
-            at = self.rows[at].next_usage
-
-    cdef void want(self, uint32_t slot) noexcept nogil:
-        cdef Row* row = &self.rows[slot]
-        if row.flight == FLIGHT_IDLE:
-            if self.groups[row.group].individual and not row.flags & FLAG_OWN_BODY:
-                row.flight = FLIGHT_ASKED
-                self.report(slot, EVENT_WANT, 0, 0)
-            else:
-                self.enqueue(slot)
-        elif row.flight == FLIGHT_QUEUED or row.flight == FLIGHT_HELD or row.flight == FLIGHT_ASKED:
-            # Not rendered yet: it will leave with the newest state anyway.
-            self.coalesced += 1
-            if row.flags & FLAG_OWN_BODY:
-                row.flags |= FLAG_DIRTY
-        else:
-            self.coalesced += 1 if row.flags & FLAG_DIRTY else 0
-            row.flags |= FLAG_DIRTY
-
-    cdef void enqueue(self, uint32_t slot) noexcept nogil:
-        if self.queue(slot) == 0:
-            self.rows[slot].flight = FLIGHT_QUEUED
-
-    cdef int queue(self, uint32_t slot) noexcept nogil:
-        # A ring that doubles: the order of changes is the order of sending.
-        cdef uint32_t capacity, i
-        cdef uint32_t* grown
-        if self.ring_count == self.ring_capacity:
-            capacity = self.ring_capacity * 2 if self.ring_capacity else 1024
-            grown = <uint32_t*>malloc(<size_t>capacity * sizeof(uint32_t))
-            if grown == NULL:
-                return -1
-            for i in range(self.ring_count):
-                grown[i] = self.ring[(self.ring_head + i) & (self.ring_capacity - 1)]
-            free(self.ring)
-            self.ring = grown
-            self.ring_capacity = capacity
-            self.ring_head = 0
-        self.ring[(self.ring_head + self.ring_count) & (self.ring_capacity - 1)] = slot
-        self.ring_count += 1
-        return 0
-
-    cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil:
-        cdef Event* grown
-        cdef uint32_t capacity
-        if self.event_count == self.event_capacity:
-            capacity = self.event_capacity * 2 if self.event_capacity else 256
-            grown = <Event*>realloc(self.events, <size_t>capacity * sizeof(Event))
-            if grown == NULL:
-                return
-            self.events = grown
-            self.event_capacity = capacity
-        self.events[self.event_count].slot = slot
-        self.events[self.event_count].kind = kind
-        self.events[self.event_count].status = status
-        self.events[self.event_count].retry_after = retry_after
-        self.event_count += 1
-
-    def take_events(self):
-        """Return and forget what happened: (slot, kind, status, retry_after).
-
-        "failed": the NOTIFY got a final failure (408 when it timed out), the row waits for a decision; "expired":
-        the subscription's time is over; "ended": the final NOTIFY is done and the row is free; "want": the row
-        wants a body of its own; "reserve": CSeq numbers run out, `reserved` continues.
-        """
-        cdef uint32_t i
-        cdef list events = [
-            (self.events[i].slot, EVENT_KINDS[self.events[i].kind], self.events[i].status, self.events[i].retry_after)
-            for i in range(self.event_count)
-        ]
-        self.event_count = 0
-        return events
+cdef class Fanout(NotifyFlights):
+    """The watcher table with its way out. Not thread-safe; `pump` releases the GIL while it renders and sends."""
 
     # ---- sending ----
-
-    cdef uint32_t milliseconds(self, double now) noexcept nogil:
-        return <uint32_t><uint64_t>((now - self.epoch) * 1000.0)
 
     cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
         return <uint32_t>mix(self.secret ^ (<uint64_t>slot << 32 | cseq))
@@ -222,19 +49,6 @@ cdef class Fanout(WatcherTable):
         self.in_flight += 1
         self.sent += 1
         return True
-
-    cdef void arm_transaction(self, uint32_t slot, double now) noexcept nogil:
-        # Timer E doubles up to T2 on UDP; timer F (64*T1) is the only one on a reliable transport.
-        cdef Row* row = &self.rows[slot]
-        cdef uint32_t now_ms = self.milliseconds(now)
-        cdef uint32_t wait = row.interval_ms
-        cdef uint32_t left = row.began_ms + 64 * self.t1_ms - now_ms
-        if <int32_t>left <= 0:
-            left = 1
-        if self.links[row.link].reliable or <int32_t>(left - wait) < 0:
-            wait = left
-        row.due_ms = now_ms + wait
-        self.retransmissions.arm(slot, now + wait / 1000.0)
 
     cdef uint32_t head_size(self, Row* row) noexcept nogil:
         # An upper bound of what render writes.
@@ -347,6 +161,7 @@ cdef class Fanout(WatcherTable):
     cdef bint take(self, uint32_t slot, double now) noexcept nogil:
         # Make a row that came up in the queue ready to be rendered; False when there is nothing to send any more.
         cdef Row* row = &self.rows[slot]
+        cdef bint again = row.flight == FLIGHT_FLYING
         if row.flight == FLIGHT_QUEUED:
             if row.state < ROW_PENDING or row.state > ROW_TERMINATED or not self.prepare(slot, now):
                 return False
@@ -355,7 +170,7 @@ cdef class Fanout(WatcherTable):
             self.retransmitted += 1
         else:
             return False
-        self.arm_transaction(slot, now)
+        self.arm_transaction(slot, now, again)
         return True
 
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil:
@@ -394,145 +209,6 @@ cdef class Fanout(WatcherTable):
             memcpy(out + size, body_data(row.flying), tail)
         return (row.link, row.flow, format_address(row.address), row.port, bytes(text[:size + tail]), slot)
 
-    # ---- responses and time ----
-
-    cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil:
-        """True when the response belongs to a NOTIFY of this table (in flight or not)."""
-        cdef const char* branch = m.buf + m.via_branch.off
-        cdef int64_t slot, key
-        cdef Row* row
-        # Everything here comes from the peer: bound, then key, then CSeq, before state is touched.
-        if m.via_branch.len != BRANCH_SIZE or memcmp(branch, b"z9hG4bKpr", 9) != 0 or m.method != M_NOTIFY:
-            return False
-        slot = read_hex(branch + 11, 8)
-        key = read_hex(branch + 19, 8)
-        if slot <= 0 or slot >= self.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
-            return False
-        row = &self.rows[slot]
-        if row.flight != FLIGHT_FLYING or row.key != <uint32_t>key or row.flying_cseq != m.cseq:
-            self.stray += 1
-            return True
-        if m.status < 200:
-            row.interval_ms = self.t2_ms
-        elif m.status < 300:
-            self.complete(<uint32_t>slot)
-        else:
-            self.fail(<uint32_t>slot, m.status, retry_after(m))
-        return True
-
-    def match(self, Message response, double now):
-        """Give the table a response; True when it belongs to one of its NOTIFYs."""
-        return self.match_response(&response.m, now)
-
-    cdef void land(self, Row* row) noexcept nogil:
-        self.in_flight -= 1
-        row.flight = FLIGHT_IDLE
-        row.flags &= ~FLAG_RESEND
-        drop_body(row.flying)
-        row.flying = NULL
-
-    cdef void complete(self, uint32_t slot) noexcept nogil:
-        cdef Row* row = &self.rows[slot]
-        cdef bint final = row.flying_state == ROW_TERMINATED
-        self.land(row)
-        self.completed += 1
-        if final:
-            self.report(slot, EVENT_ENDED, 200, 0)
-            self.release_row(slot)
-        elif row.flags & FLAG_DIRTY:
-            row.flags &= ~FLAG_DIRTY
-            self.want(slot)
-
-    cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil:
-        cdef Row* row = &self.rows[slot]
-        cdef bint final = row.flying_state == ROW_TERMINATED
-        if row.flight != FLIGHT_FLYING:
-            return
-        self.land(row)
-        self.failed += 1
-        if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408)):
-            self.report(slot, EVENT_ENDED, status, 0)
-            self.release_row(slot)
-        elif row.state == ROW_TERMINATED:
-            # The subscription ended meanwhile: say so even though the last NOTIFY failed.
-            row.flags &= ~FLAG_DIRTY
-            self.want(slot)
-        else:
-            row.flight = FLIGHT_FAILED
-            row.flags &= ~FLAG_DIRTY
-            self.report(slot, EVENT_FAILED, status, retry_after)
-
-    def fail_flight(self, uint32_t slot, uint16_t status):
-        """Treat the NOTIFY in flight as failed (a connection that cannot be opened: RFC 3261 section 8.1.3.1)."""
-        self.row(slot)
-        self.fail(slot, status, 0)
-
-    def tick(self, double now):
-        """Let timers fire: retransmissions and timeouts of NOTIFYs, expiries of subscriptions."""
-        cdef U32Vector* bucket
-        cdef uint32_t i, now_ms = self.milliseconds(now)
-        while True:
-            bucket = self.retransmissions.next_bucket(now)
-            if bucket == NULL:
-                break
-            for i in range(bucket.count):
-                self.timer_fired(bucket.items[i], now, now_ms)
-        while True:
-            bucket = self.expiries.next_bucket(now)
-            if bucket == NULL:
-                break
-            for i in range(bucket.count):
-                self.expiry_fired(bucket.items[i], now)
-
-    cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil:
-        # Wheel entries are never taken out: the row says whether this one still counts.
-        cdef Row* row = &self.rows[slot]
-        if row.flight != FLIGHT_FLYING and row.flight != FLIGHT_BACKOFF:
-            return
-        if <int32_t>(row.due_ms - now_ms) > 0:
-            # Retry-After may lie beyond the wheel's horizon.
-            if row.flight == FLIGHT_BACKOFF:
-                self.retransmissions.arm(slot, now + <int32_t>(row.due_ms - now_ms) / 1000.0)
-            return
-        if row.flight == FLIGHT_BACKOFF:
-            row.flight = FLIGHT_IDLE
-            self.want(slot)
-        elif <int32_t>(now_ms - row.began_ms) >= <int32_t>(64 * self.t1_ms):
-            self.timed_out += 1
-            self.fail(slot, 408, 0)
-        elif not row.flags & FLAG_RESEND:
-            row.interval_ms = min(row.interval_ms * 2, self.t2_ms)
-            row.flags |= FLAG_RESEND
-            self.queue(slot)
-
-    cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil:
-        cdef Row* row = &self.rows[slot]
-        if row.state != ROW_ACTIVE and row.state != ROW_PENDING:
-            return
-        if row.expiry_entry > now:
-            return
-        if row.expires_at > now:
-            self.arm_expiry(slot)
-        elif row.expiry_entry:
-            row.expiry_entry = 0
-            self.report(slot, EVENT_EXPIRED, 0, 0)
-
-    def counters(self):
-        """Return the counts since start, and the NOTIFYs in flight and queued now."""
-        return {
-            "sent": self.sent, "retransmitted": self.retransmitted, "completed": self.completed,
-            "failed": self.failed, "timed_out": self.timed_out, "coalesced": self.coalesced, "stray": self.stray,
-            "unsent": self.unsent, "in_flight": self.in_flight, "queued": self.ring_count,
-        }
-
-
-cdef inline uint32_t part_offset(Row* row, int part) noexcept nogil:
-    cdef uint32_t offset = 0
-    cdef int i
-    for i in range(part):
-        offset += row.size[i]
-    return offset
-
 
 cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:
     memcpy(out, text, size)
@@ -553,21 +229,3 @@ cdef inline char* emit_number(char* out, uint32_t value) noexcept nogil:
         out[0] = digits[n]
         out += 1
     return out
-
-
-cdef uint32_t retry_after(const SipMsg* m) noexcept nogil:
-    # The delta-seconds of Retry-After, at most a day; 0 when there is none.
-    cdef uint32_t value = 0, i
-    cdef Span span
-    cdef char c
-    if m.first[<int>H_RETRY_AFTER] == 0:
-        return 0
-    span = m.headers[m.first[<int>H_RETRY_AFTER] - 1].value
-    for i in range(span.len):
-        c = (m.buf + span.off + i)[0]
-        if c < c'0' or c > c'9':
-            break
-        value = value * 10 + (c - c'0')
-        if value > 86400:
-            return 86400
-    return value

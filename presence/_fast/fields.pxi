@@ -50,10 +50,13 @@ cdef inline bint param_is(const Param* param, const char* lower, uint32_t n) noe
 
 
 cdef inline bint param_word(const Param* param, const char* buf, Span* out) noexcept nogil:
-    """Store the value of a tag, branch or id; False when it is empty, quoted, odd or already there."""
+    """Store the value of a tag, branch or id; False when it is empty, quoted, odd or already there.
+
+    More than a token is taken: some make tags with careless base64, and to us they are opaque.
+    """
     if out.len or param.value_len == 0 or param.quoted:
         return False
-    if skip_class(param.value, param.value + param.value_len, C_TAG) != param.value + param.value_len:
+    if find_odd(param.value, param.value + param.value_len) < param.value + param.value_len:
         return False
     out[0] = make_span(buf, param.value, param.value + param.value_len)
     return True
@@ -125,7 +128,7 @@ cdef const char* scan_host(SipMsg* m, const char* p, const char* e) noexcept nog
 
 
 cdef const char* scan_via_protocol(const char* p, const char* e) noexcept nogil:
-    """Return the place of the transport, NULL when it is not SIP/2.0."""
+    """Return the place of the transport, NULL when it is not SIP; a 505 is for the start line to earn."""
     if e - p > 8 and memcmp(p, b"SIP/2.0/", 8) == 0:
         return p + 8
     if e - p < 8 or not icase_equal(p, b"sip", 3):
@@ -133,10 +136,7 @@ cdef const char* scan_via_protocol(const char* p, const char* e) noexcept nogil:
     p = skip_space(p + 3, e)
     if p >= e or p[0] != b"/":
         return NULL
-    p = skip_space(p + 1, e)
-    if e - p < 3 or memcmp(p, b"2.0", 3) != 0:
-        return NULL
-    p = skip_space(p + 3, e)
+    p = skip_space(skip_class(skip_space(p + 1, e), e, C_TOKEN), e)
     if p >= e or p[0] != b"/":
         return NULL
     return skip_space(p + 1, e)
@@ -207,14 +207,17 @@ cdef bint scan_cseq(SipMsg* m, Span value) noexcept nogil:
     if number < 0 or number > 0x7fffffff or p >= e or not is_space(p[0]):
         return False
     p = skip_space(p, e)
-    if skip_class(p, e, C_TOKEN) != e:
-        return False
     m.cseq = <uint32_t>number
-    if not m.is_request:
+    if m.is_request and m.method_name.len == e - p and memcmp(p, m.buf + m.method_name.off, e - p) == 0:
+        return True
+    if skip_class(p, e, C_TOKEN) != e:
+        m.cseq = 0
+        return False
+    if m.is_request:
+        fail(m, E_CSEQ_METHOD)
+    else:
         m.method_name = make_span(m.buf, p, e)
         m.method = method_id(p, m.method_name.len)
-    elif m.method_name.len != e - p or memcmp(p, m.buf + m.method_name.off, e - p) != 0:
-        fail(m, E_CSEQ_METHOD)
     return True
 
 
@@ -264,6 +267,10 @@ cdef inline void need(SipMsg* m, uint8_t header, bint good) noexcept nogil:
         fail(m, (E_BAD_FIELD if m.first[header] else E_MISSING_FIELD) + header)
 
 
+cdef enum:
+    UNUSABLE = -2   # content_length while the header lines are read: they contradict each other
+
+
 cdef void scan_fields(SipMsg* m) noexcept nogil:
     cdef Span value
     cdef bint via, sender, target, call, cseq
@@ -289,5 +296,5 @@ cdef void scan_fields(SipMsg* m) noexcept nogil:
     if length == DIGITS_MOST:
         fail(m, E_BAD_FIELD + H_CONTENT_LENGTH)
         length = -1
-    m.content_length = -1 if m.content_length == -2 else length
+    m.content_length = -1 if m.content_length == UNUSABLE else length
     m.answerable = m.is_request and m.via_host.len > 0 and sender and target and call and cseq

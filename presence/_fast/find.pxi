@@ -48,6 +48,14 @@ cdef extern from *:
         const __m128i low = _mm_set1_epi8(0x21), del = _mm_set1_epi8(0x7f);
         PRESENCE_FIND(p, e, _mm_or_si128(_mm_cmplt_epi8(v, low), _mm_cmpeq_epi8(v, del)))
     }
+    /* The first byte that cannot stand in an unquoted tag: as above, and the angle brackets. */
+    static inline const char *find_odd(const char *p, const char *e) {
+        const __m128i low = _mm_set1_epi8(0x21), del = _mm_set1_epi8(0x7f);
+        const __m128i lt = _mm_set1_epi8('<'), gt = _mm_set1_epi8('>');
+        PRESENCE_FIND(p, e, _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(v, low), _mm_cmpeq_epi8(v, del)),
+            _mm_or_si128(_mm_cmpeq_epi8(v, lt), _mm_cmpeq_epi8(v, gt))))
+    }
     static inline uint32_t count_controls(const char *p, const char *e) {
         const __m128i top = _mm_set1_epi8(0x1f), zero = _mm_setzero_si128();
         uint32_t count = 0;
@@ -70,7 +78,8 @@ cdef extern from *:
         v = _mm_or_si128(v, _mm_loadu_si128((const __m128i *)fold));
         return ~(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_loadu_si128((const __m128i *)text)));
     }
-    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold, uint32_t n) {
+    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold,
+                                 uint32_t n) {
         if (n <= 16) return (name_differs(p, text, fold) & ((1u << n) - 1)) == 0;
         return (name_differs(p, text, fold) & 0xffffu) == 0
             && (name_differs(p + 16, text + 16, fold + 16) & ((1u << (n - 16)) - 1)) == 0;
@@ -96,12 +105,17 @@ cdef extern from *:
         while (p < e && (unsigned char)*p > 0x20 && (unsigned char)*p < 0x7f) p++;
         return p;
     }
+    static inline const char *find_odd(const char *p, const char *e) {
+        while (p < e && (unsigned char)*p > 0x20 && (unsigned char)*p < 0x7f && *p != '<' && *p != '>') p++;
+        return p;
+    }
     static inline uint32_t count_controls(const char *p, const char *e) {
         uint32_t count = 0;
         for (; p < e; p++) count += (unsigned char)*p <= 0x1f;
         return count;
     }
-    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold, uint32_t n) {
+    static inline int name_equal(const char *p, const unsigned char *text, const unsigned char *fold,
+                                 uint32_t n) {
         for (uint32_t i = 0; i < n; i++)
             if (((unsigned char)p[i] | fold[i]) != text[i]) return 0;
         return 1;
@@ -113,6 +127,7 @@ cdef extern from *:
     const char* find_three(const char* p, const char* e, char a, char b, char c) noexcept nogil
     const char* find_value_end(const char* p, const char* e) noexcept nogil
     const char* find_invisible(const char* p, const char* e) noexcept nogil
+    const char* find_odd(const char* p, const char* e) noexcept nogil
     uint32_t count_controls(const char* p, const char* e) noexcept nogil
     bint name_equal(const char* p, const uint8_t* text, const uint8_t* fold, uint32_t n) noexcept nogil
 
@@ -121,9 +136,8 @@ cdef extern from *:
 
 cdef enum:
     C_TOKEN = 1     # token
-    C_TAG = 2       # what we take in a tag or branch: token, and what careless base64 adds to it
-    C_HOST = 4      # hostname or IPv4address, and the underscore of internal names
-    C_IPV6 = 8
+    C_HOST = 2      # hostname or IPv4address, and the underscore of internal names
+    C_IPV6 = 4
 
 cdef uint8_t CLASS[256]
 
@@ -133,11 +147,9 @@ cdef void fill_classes() noexcept:
     for c in range(256):
         CLASS[c] = 0
         if chr(c).isascii() and chr(c).isalnum():
-            CLASS[c] = C_TOKEN | C_TAG | C_HOST
+            CLASS[c] = C_TOKEN | C_HOST
     for c in b"-.!%*_+`'~":
-        CLASS[c] |= C_TOKEN | C_TAG
-    for c in b"/=:@":
-        CLASS[c] |= C_TAG
+        CLASS[c] |= C_TOKEN
     for c in b"-._":
         CLASS[c] |= C_HOST
     for c in b"0123456789abcdefABCDEF:.":

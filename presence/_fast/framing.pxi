@@ -7,6 +7,7 @@ from libc.stdlib cimport realloc
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Framer:
     """Cuts a byte stream into messages by Content-Length (RFC 3261 section 18.3)."""
 
@@ -36,7 +37,7 @@ cdef class Framer:
 
     @property
     def pings(self):
-        """CRLFCRLF keep-alives seen since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
+        """CRLFCRLF keep-alives since last asked; each is answered with a CRLF (RFC 5626 section 4.4.1)."""
         cdef size_t count = self.pings_seen
         self.pings_seen = 0
         return count
@@ -89,7 +90,7 @@ cdef class Framer:
             self.seen -= self.start
             self.start = 0
 
-    cdef bint skip_empty_lines(self) noexcept nogil:
+    cdef bint skip_empty_lines(self) noexcept:
         """Go to the first byte of a message, counting pings; False when it has not come yet."""
         cdef char c
         while self.start < self.size:
@@ -111,7 +112,7 @@ cdef class Framer:
         self.seen = self.start
         return False
 
-    cdef size_t find_head_end(self) noexcept nogil:
+    cdef size_t find_head_end(self) noexcept:
         """The offset behind the empty line that ends the head; 0 when it has not come yet."""
         cdef const char* p
         cdef size_t after

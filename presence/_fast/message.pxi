@@ -130,6 +130,7 @@ cdef Message new_message(const SipMsg* m):
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
@@ -233,7 +234,8 @@ cdef class Message:
 
     @property
     def body(self):
-        return PyBytes_FromStringAndSize(self.buf + self.m.body.off, self.m.body.len) if self.m.body.len else b""
+        cdef Span s = self.m.body
+        return PyBytes_FromStringAndSize(self.buf + s.off, s.len) if s.len else b""
 
     @property
     def raw(self):

@@ -32,7 +32,9 @@ cdef inline uint8_t method_id(const char* p, uint32_t n) noexcept nogil:
 cdef bint scan_version(const char* p, const char* e, bint* current) noexcept nogil:
     """True for `SIP/` digits `.` digits; `current` when it is 2.0 (any case, RFC 3261 section 7.1)."""
     cdef const char* dot
-    current[0] = False
+    current[0] = e - p == 7 and memcmp(p, b"SIP/2.0", 7) == 0
+    if current[0]:
+        return True
     if e - p < 7 or not icase_equal(p, b"sip/", 4):
         return False
     dot = find_byte(p + 4, e, b".")
@@ -125,7 +127,7 @@ cdef inline bint scan_line(SipMsg* m, const char* p, const char* e) noexcept nog
             fail(m, E_REPEATED_FIELD + header)
         elif header == H_CONTENT_LENGTH and scan_digits(p, e) != scan_length(m):
             fail(m, E_REPEATED_FIELD + header)
-            m.content_length = -2
+            m.content_length = UNUSABLE
     return True
 
 
@@ -149,16 +151,54 @@ cdef bint controls_allowed(const char* p, const char* e) noexcept nogil:
 
 # ---- the whole message ----
 
+cdef size_t FIXED_PART = sizeof(SipMsg) - MAX_HEADERS * sizeof(HeaderLine)
+
+
+cdef inline const char* find_line_end(
+    const char* p, const char* end, const char** stop, uint32_t* controls
+) noexcept nogil:
+    """Return the LF that ends the line at `p`, NULL without one; the line's text ends at `stop`."""
+    cdef const char* line_feed = <const char*>memchr(p, 10, end - p)
+    if line_feed != NULL:
+        controls[0] += 1
+        stop[0] = line_feed
+        if line_feed > p and (line_feed - 1)[0] == b"\r":
+            controls[0] += 1
+            stop[0] -= 1
+    return line_feed
+
+
+cdef const char* scan_lines(SipMsg* m, const char* p, const char* end, uint32_t* controls) noexcept nogil:
+    """Read header lines up to the empty one and return what follows it, NULL when it is not there."""
+    cdef const char* line_feed
+    cdef const char* stop
+    cdef bint room = True
+    while True:
+        line_feed = find_line_end(p, end, &stop, controls)
+        if line_feed == NULL:
+            return NULL
+        if stop == p:
+            if not room:
+                # An unseen second Content-Length would move the frame.
+                m.content_length = UNUSABLE
+            return line_feed + 1
+        while line_feed + 1 < end and (line_feed[1] == b" " or line_feed[1] == b"\t"):
+            line_feed = find_line_end(line_feed + 1, end, &stop, controls)
+            if line_feed == NULL:
+                return NULL
+        if not scan_line(m, p, stop):
+            room = False
+        p = line_feed + 1
+
+
 cdef uint32_t scan_head(SipMsg* m, const char* buf, uint32_t n) noexcept nogil:
     cdef const char* p = buf
     cdef const char* end = buf + n
     cdef const char* start
-    cdef const char* line_end
     cdef const char* stop
     cdef uint32_t controls = 0
-    cdef bint room = True
     # All of it but the unused header lines: a stale offset would give away memory of another message.
-    memset(m, 0, sizeof(SipMsg) - sizeof(m.headers))
+    memset(m, 0, FIXED_PART)
     m.buf = buf
     m.size = n
     m.expires = m.max_forwards = m.content_length = -1
@@ -168,53 +208,23 @@ cdef uint32_t scan_head(SipMsg* m, const char* buf, uint32_t n) noexcept nogil:
     while p < end and (p[0] == b"\r" or p[0] == b"\n"):     # RFC 3261 section 7.5
         p += 1
     start = p
-    line_end = <const char*>memchr(p, 10, end - p)
-    if line_end == NULL:
-        fail(m, E_EMPTY if p == end else E_START_LINE)
+    p = find_line_end(start, end, &stop, &controls)
+    if p == NULL:
+        fail(m, E_EMPTY if start == end else E_START_LINE)
         return 0
-    controls = 1 + (line_end > p and (line_end - 1)[0] == b"\r")
-    stop = line_end
-    while stop > p and is_space((stop - 1)[0]):
+    while stop > start and is_space((stop - 1)[0]):         # RFC 4475 section 3.1.2.10
         stop -= 1
-    if not scan_request_line(m, p, stop) and not scan_status_line(m, p, stop):
+    if not scan_request_line(m, start, stop) and not scan_status_line(m, start, stop):
         fail(m, E_START_LINE)
         return 0
-    m.content_length = 0
-    while True:
-        p = line_end + 1
-        line_end = <const char*>memchr(p, 10, end - p)
-        if line_end == NULL:
-            break
-        stop = line_end
-        controls += 1
-        if stop > p and (stop - 1)[0] == b"\r":
-            stop -= 1
-            controls += 1
-        if stop == p:
-            break
-        while line_end + 1 < end and (line_end[1] == b" " or line_end[1] == b"\t"):
-            stop = line_end + 1
-            line_end = <const char*>memchr(stop, 10, end - stop)
-            if line_end == NULL:
-                break
-            stop = line_end
-            controls += 1
-            if (stop - 1)[0] == b"\r":
-                stop -= 1
-                controls += 1
-        if line_end == NULL:
-            break
-        if not scan_line(m, p, stop):
-            room = False
-    if line_end == NULL:
+    p = scan_lines(m, p + 1, end, &controls)
+    if p == NULL:
         fail(m, E_UNTERMINATED)
-    elif count_controls(start, line_end + 1) != controls and not controls_allowed(start, line_end + 1):
+        m.content_length = UNUSABLE
+    elif count_controls(start, p) != controls and not controls_allowed(start, p):
         fail(m, E_CONTROL)
     scan_fields(m)
-    if line_end == NULL or not room:
-        # An unseen second Content-Length would move the frame.
-        m.content_length = -1
-    return 0 if line_end == NULL else <uint32_t>(line_end + 1 - buf)
+    return 0 if p == NULL else <uint32_t>(p - buf)
 
 
 cdef int scan_message(SipMsg* m, const char* buf, uint32_t n) noexcept nogil:

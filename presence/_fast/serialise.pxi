@@ -19,10 +19,22 @@ cdef inline void put(Writer* w, const char* text, uint32_t n) noexcept nogil:
     w.at += n
 
 
-cdef inline void put_line(Writer* w, const char* name, uint32_t n, const char* buf, Span value) noexcept nogil:
+cdef inline void put_line(
+    Writer* w, const char* name, uint32_t n, const char* buf, Span value
+) noexcept nogil:
     """Write a header line; a folded value leaves unfolded."""
     put(w, name, n)
     w.at += copy_unfolded(w.at, buf + value.off, value.len)
+    put(w, b"\r\n", 2)
+
+
+cdef void put_status_line(Writer* w, int status, const char* reason, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    w.at += snprintf(w.at, LINE_ROOM, "SIP/2.0 %d ", status)
+    for i in range(n):
+        # A reason phrase may quote the peer: no line end of theirs gets out.
+        w.at[0] = reason[i] if <uint8_t>reason[i] >= 0x20 else 0x20
+        w.at += 1
     put(w, b"\r\n", 2)
 
 
@@ -79,7 +91,9 @@ cdef void put_dialog_fields(Writer* w, Message request, bytes to_tag) noexcept:
     put_line(w, b"CSeq: ", 6, request.buf, m.headers[m.first[H_CSEQ] - 1].value)
 
 
-cdef void put_copies(Writer* w, Message request, uint8_t header, const char* name, uint32_t n, uint16_t after) noexcept:
+cdef void put_copies(
+    Writer* w, Message request, uint8_t header, const char* name, uint32_t n, uint16_t after
+) noexcept:
     """Copy the lines of a field, in order, from the line `after` on."""
     cdef const SipMsg* m = &request.m
     cdef uint16_t i
@@ -105,7 +119,6 @@ def build_response(
     cdef const SipMsg* m = &request.m
     cdef Writer w
     cdef char* out
-    cdef int i
     if not m.answerable:
         raise ValueError("the request cannot be answered")
     if not 100 <= status <= 699:
@@ -113,17 +126,13 @@ def build_response(
     # Every line of the request at most once, and what we add around it.
     out = <char*>malloc(
         m.size + m.header_count * LINE_ROOM + VIA_ROOM * 2 + 4 * LINE_ROOM
-        + PyBytes_GET_SIZE(reason) + PyBytes_GET_SIZE(to_tag) + PyBytes_GET_SIZE(headers) + PyBytes_GET_SIZE(body)
+        + PyBytes_GET_SIZE(reason) + PyBytes_GET_SIZE(to_tag)
+        + PyBytes_GET_SIZE(headers) + PyBytes_GET_SIZE(body)
     )
     if out == NULL:
         raise MemoryError
     w.at = out
-    w.at += snprintf(w.at, LINE_ROOM, "SIP/2.0 %d ", status)
-    for i in range(<int>PyBytes_GET_SIZE(reason)):
-        # A reason phrase may quote the peer: no line end of theirs gets out.
-        w.at[0] = reason[i] if reason[i] >= 0x20 else 0x20
-        w.at += 1
-    put(&w, b"\r\n", 2)
+    put_status_line(&w, status, PyBytes_AS_STRING(reason), <uint32_t>PyBytes_GET_SIZE(reason))
     put_top_via(&w, request)
     put_copies(&w, request, H_VIA, b"Via: ", 5, m.first[H_VIA])
     put_dialog_fields(&w, request, to_tag)

@@ -12,6 +12,8 @@ COMMANDS = {
     "serve": "presence.cli.serve",
     "config": "presence.cli.configuration",
     "db": "presence.cli.db",
+    "publish": "presence.cli.publish",
+    "watch": "presence.cli.watch",
 }
 """Each module has `add_parser(subparsers)`, which adds the command, and `run(args)`, its exit status."""
 

@@ -88,7 +88,7 @@ class Compositor:
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> None:
         try:
             self._publish(transaction, package, presentity, now)
-        except SipError as error:
+        except Exception as error:
             transaction.refuse(error)
             self.lanes.leave((package.name, presentity))
 
@@ -271,7 +271,7 @@ class Compositor:
             if publication.expires_at > now:
                 self._expiry.add(number, publication.expires_at)
             else:
-                self.lanes.run(resource, partial(self._expire, resource, publication, now))
+                self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def _expire(self, resource: Resource, publication: Publication, now: float) -> None:
         if publication.number not in self._numbered:

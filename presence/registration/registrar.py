@@ -10,7 +10,7 @@ from typing import cast
 
 from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden, Headers, IntervalTooBrief, NotFound, OutOfOrder
-from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri
+from presence.sip.headers import NameAddr, Uri, canonical_user, parse_name_addr, parse_uri
 from presence.store.base import Store, Value, Write
 from presence.values import Aor
 
@@ -78,7 +78,7 @@ class Registrar:
 
     def _address_of_record(self, request: Message) -> Aor:
         aor = parse_uri(parse_name_addr(request.header("To") or "").uri).aor()
-        served = {parse_uri(request.uri).host.lower(), aor.domain} if self._domains else set()
+        served = {parse_uri(request.uri).host, aor.domain} if self._domains else set()
         if not aor.username or not served <= self._domains:
             raise NotFound  # steps 1 and 5: there is no proxy here to hand it on
         return aor
@@ -103,10 +103,9 @@ class Registrar:
     def _bind(self, request: Message, aor: Aor, bindings: dict[str, Binding], contact: str, now_s: int) -> list[Write]:
         """Step 7 for one contact address: keep `bindings` as they will be and return how to get there."""
         address = parse_name_addr(contact)
-        if len(address.uri) > MAX_CONTACT_LENGTH or ":" not in address.uri:
-            raise BadRequest("Bad Contact")
-        if _is_sip(address.uri):
-            parse_uri(address.uri)  # raises when it is malformed
+        if len(address.uri) > MAX_CONTACT_LENGTH:
+            raise BadRequest("Contact Too Long")
+        parse_uri(address.uri)  # raises when it is malformed
         interval_s = self._interval(request, address)
         known = next((found for found in bindings.values() if _same_address(found.contact, address.uri)), None)
         if known is not None:
@@ -179,28 +178,21 @@ def _quality(address: NameAddr) -> float | None:
     return q if 0 <= q <= 1 else None
 
 
-def _is_sip(uri: str) -> bool:
-    return uri.lower().startswith(("sip:", "sips:"))
-
-
 def _same_address(one: str, other: str) -> bool:
-    """Compare contact addresses (RFC 3261 section 19.1.4); of other schemes than SIP, letter by letter."""
+    """Compare contact addresses (RFC 3261 section 19.1.4)."""
     if one == other:
         return True
-    if not (_is_sip(one) and _is_sip(other)):
-        return False
     a, b = parse_uri(one), parse_uri(other)
     return _identity(a) == _identity(b) and _agree(a.params, b.params)
 
 
 def _identity(uri: Uri) -> tuple[object, ...]:
-    headers = sorted((name.lower(), value) for name, value in uri.headers.items())
-    return uri.scheme, uri.user, uri.host.lower(), uri.port, headers
+    return uri.scheme, canonical_user(uri.user), uri.host, uri.port, uri.headers
 
 
 def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
     for name in one.keys() | other.keys():
-        decisive = name in _DECISIVE_PARAMETERS
-        if (decisive or (name in one and name in other)) and one.get(name) != other.get(name):
+        decisive = name in _DECISIVE_PARAMETERS or (name in one and name in other)
+        if decisive and one.get(name, "").lower() != other.get(name, "").lower():
             return False
     return True

@@ -1,5 +1,6 @@
 """The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
 
+import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -11,6 +12,9 @@ from presence.errors import (
     MethodNotAllowed,
     SipError,
     TooManyHops,
+    Unavailable,
+    UnknownSubscription,
+    UnsupportedUriScheme,
     VersionNotSupported,
 )
 from presence.sip.status import REASONS
@@ -52,10 +56,19 @@ class ServerTransaction:
         """Send the final response; it is kept for retransmissions of the request."""
         self._endpoint.answer(self, status, reason or REASONS.get(status, ""), headers)
 
-    def refuse(self, error: SipError) -> None:
-        """Send the failure response that an error carries: the one place where errors become responses."""
+    def refuse(self, error: Exception) -> None:
+        """Send the failure response that an error deserves: the one place where errors become responses."""
+        if not isinstance(error, SipError):
+            # Ours: the peer hears 500, the operator the rest.
+            _log.error("request failed", exc_info=error, extra={"call_id": self.request.call_id})
+            error = SipError()
         self._endpoint.answer(self, error.status, error.reason, error.headers)
 
+
+SCHEMES = frozenset({"sip", "sips", "tel", "pres", "im"})
+"""URI schemes a Request-URI may have (RFC 3261 section 8.2.2.1, RFC 3859)."""
+
+_log = logging.getLogger("presence.sip")
 
 _ONE_LINE = {0: " ", 10: " ", 13: " "}
 
@@ -74,6 +87,8 @@ class Endpoint:
         self._allow_events = allow_events
         self._accept = ""
         self.now: float = 0.0
+        self.draining = False
+        """New requests are refused with 503."""
 
     def serve(self, method: str, handler: Handler) -> None:
         """Let `handler` take the requests of a method; it replies, now or after a commit, or raises SipError."""
@@ -104,11 +119,8 @@ class Endpoint:
             return
         try:
             self._guard(request)
-            handler = self._handlers.get(method)
-            if handler is None:
-                raise MethodNotAllowed(headers=(("Allow", self.allow),))
-            handler(transaction, now)
-        except SipError as error:
+            self._handlers[method](transaction, now)
+        except Exception as error:
             transaction.refuse(error)
 
     def _guard(self, request: Message) -> None:
@@ -116,6 +128,9 @@ class Endpoint:
             raise VersionNotSupported
         if request.error:
             raise BadRequest(request.error)
+        if request.method == "CANCEL":
+            # RFC 3261 section 9.2: there is no INVITE here that it could match.
+            raise UnknownSubscription("Call/Transaction Does Not Exist")
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
             raise MethodNotAllowed(headers=(("Allow", self.allow),))
@@ -124,6 +139,10 @@ class Endpoint:
         unknown = [tag for tag in request.values("Require") if tag.lower() not in self._supported]
         if unknown:
             raise BadExtension(headers=(("Unsupported", ", ".join(unknown)),))
+        if request.uri.partition(":")[0].lower() not in SCHEMES:
+            raise UnsupportedUriScheme
+        if self.draining:
+            raise Unavailable("Shutting Down", (("Retry-After", "5"),))
 
     def answer(self, transaction: ServerTransaction, status: int, reason: str, headers: Headers) -> None:
         """Build and send the final response of a transaction."""

@@ -121,7 +121,7 @@ def _read_pairs(items: Iterable[str]) -> Params:
 
 
 def parse_params(text: str) -> Params:
-    """Parse `;name=value;flag`, names in lower case, quoted values without quotes; the first of a name counts."""
+    """Parse `;name=value;flag`: names in lower case, values without quotes, the first of a name counts."""
     params: Params = {}
     at, end = 0, len(text.rstrip())
     while at < end:
@@ -144,7 +144,7 @@ def unquote_string(text: str) -> str:
 
 
 def parse_name_addr(value: str) -> NameAddr:
-    """Parse a From, To, Contact or Route value: `"Name" <uri>;params`, or a bare URI with header parameters."""
+    """Parse a From, To, Contact or Route value: `"Name" <uri>;params`, or a bare URI with parameters."""
     match = _DISPLAY.match(value)
     if match and ";" not in _outside_quotes(match[1]):
         uri, closed, rest = value[match.end() :].partition(">")

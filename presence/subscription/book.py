@@ -7,19 +7,20 @@ from presence.store.base import Write
 from presence.subscription.dialog import Dialog, Target
 from presence.subscription.notify import Notify
 from presence.subscription.rows import Key, key_of
+from presence.subscription.ways import Ways
 
 
 class Book:
     """Kept by slot. Only the exceptions are here: an ordinary subscription lives in the table alone."""
 
-    def __init__(self, table: Fanout, notify: Notify, links: dict[str, int], *, boot: int) -> None:
+    def __init__(self, table: Fanout, notify: Notify, ways: Ways, *, boot: int) -> None:
         self.boot = boot
         """Counts the starts of the server on this database: CSeq numbers are reserved per start."""
         self.lanes = Lanes()
         """One change at a time for each dialog, by its first slot."""
         self._table = table
         self._notify = notify
-        self._links = links
+        self._ways = ways
         self._foreign: dict[tuple[str, str, str], int] = {}
         self._foreign_tags: dict[int, tuple[str, str, str]] = {}
         self._shared: set[int] = set()
@@ -58,10 +59,8 @@ class Book:
         """Drop what is known about a subscription that has ended."""
         self._shared.discard(slot)
         self._strict.pop(slot, None)
-        if not self._table.usages(slot):
-            key = self._foreign_tags.pop(slot, None)
-            if key:
-                del self._foreign[key]
+        if slot in self._foreign_tags and (self._table.state(slot) == "free" or not self._table.usages(slot)):
+            del self._foreign[self._foreign_tags.pop(slot)]
 
     def dialog(self, owner: int, contact: str) -> Dialog:
         """Return the dialog as it stands, with `contact` as its remote target."""
@@ -71,16 +70,12 @@ class Book:
 
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
-        # NOTIFYs leave by the socket the SUBSCRIBE came to; over another transport, by a listener that has it.
-        way = (
-            link
-            if target.flow
-            else self._links.get(f"{link}/{target.transport}", self._links.get(f"any/{target.transport}", link))
-        )
-        self._table.set_target(slot, way, target.host, target.port, target.flow)
+        way = self._ways.choose(link, target)
+        self._table.set_target(slot, link if way is None else way, target.host, target.port, target.flow)
 
-    def _reliable(self) -> set[int]:
-        return {link for local, link in self._links.items() if local.startswith("tcp:")}
+    def reaches(self, link: int, target: Target) -> bool:
+        """Whether there is a listener of the target's transport and address family."""
+        return self._ways.choose(link, target) is not None
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""

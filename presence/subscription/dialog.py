@@ -1,17 +1,21 @@
 """The dialog a SUBSCRIBE creates, seen from the notifier (RFC 3261 section 12.1.1)."""
 
 import ipaddress
+import re
 from typing import NamedTuple
 
 from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden
 from presence.sip.endpoint import Origin
 from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri
+from presence.sip.route import address_request
 from presence.values import Aor
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
+
+_TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
 class Target(NamedTuple):
@@ -56,13 +60,7 @@ class Dialog(NamedTuple):
 
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
-        if not self.route:
-            return self.contact, ""
-        first = parse_name_addr(self.route[0])
-        if "lr" in parse_uri(first.uri).params:
-            return self.contact, ", ".join(self.route)
-        # A strict router gets its own URI as Request-URI, the remote target goes last.
-        return first.uri, ", ".join((*self.route[1:], f"<{self.contact}>"))
+        return address_request(self.contact, self.route)
 
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""
@@ -113,12 +111,16 @@ def read_contact(request: Message) -> str:
 
 def without_tag(address: NameAddr) -> str:
     """Write a name-addr with its display name and parameters, all but the tag."""
-    display = address.display.replace("\\", "\\\\").replace('"', '\\"')
-    text = f'"{display}" <{address.uri}>' if display else f"<{address.uri}>"
+    text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":
-            text += f";{name}={value}" if value else f";{name}"
+            text += f";{name}={value if _TOKEN.fullmatch(value) else _quote(value)}" if value else f";{name}"
     return text
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def watcher_of(dialog: Dialog) -> Aor:

@@ -27,7 +27,7 @@ class Ending:
     def end(self, slot: int, happened: Input, now: float) -> None:
         """End a running subscription when the changes of its dialog that came earlier are done."""
         owner = self._table.facts(slot)[3]
-        self._book.lanes.run(owner, partial(self._end, slot, owner, happened, now))
+        self._book.lanes.run(owner, partial(self._end, slot, owner, happened, now), bounded=False)
 
     def _end(self, slot: int, owner: int, happened: Input, now: float) -> None:
         if not self._still(slot, happened, now):
@@ -68,7 +68,7 @@ class Ending:
             self._table.release(slot)
             self._notify.forget(slot)
         self._book.forget(slot)
-        self._notify.leaving(resource)
+        self._notify.release_unused(resource)
 
     def tick(self, now: float) -> None:
         """Try again what the database refused."""

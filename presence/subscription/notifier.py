@@ -11,7 +11,6 @@ from presence.errors import (
     NotAcceptable,
     NotFound,
     OutOfOrder,
-    SipError,
     StoreError,
     Unavailable,
     UnknownSubscription,
@@ -112,7 +111,7 @@ class Notifier:
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
             self._continue(transaction, package, owner, now)
-        except SipError as error:
+        except Exception as error:
             transaction.refuse(error)
             self._book.lanes.leave(owner)
 
@@ -165,6 +164,13 @@ class Notifier:
             return BLOCK
         return ALLOW
 
+    def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
+        source = transaction.request.source
+        target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
+        if not self._book.reaches(transaction.origin.link, target):
+            raise Forbidden("No Listener Reaches the Contact Address")
+        return target
+
     # ---- a new subscription ----
 
     def _begin(
@@ -183,7 +189,7 @@ class Notifier:
         decision = self._decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
-        target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
+        target = self._target(dialog, transaction)
         slot = self._table.reserve()
         draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
         if expires_s == 0:
@@ -237,6 +243,7 @@ class Notifier:
                 self._fill(draft)
             except ValueError as too_long:
                 error = StoreError(str(too_long))
+                self._notify.release_unused(self._notify.resource(draft.package, draft.presentity))
         if error is not None:
             self._table.release(slot)
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
@@ -246,6 +253,7 @@ class Notifier:
             resource = self._notify.resource(draft.package, draft.presentity)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
+                self._notify.release_unused(resource)
             else:
                 self._notify.watcher_changed(resource, self._notify.record(slot))
                 self._notify.tell(slot, resource)
@@ -286,13 +294,13 @@ class Notifier:
         expires_s = self._expires(request, package)
         self._check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
-        target = choose_target(dialog, transaction.origin, request.source, self._limits.allowed_targets)
+        target = self._target(dialog, transaction)
         facts = self._table.facts(slot)
         until = int(now) + expires_s + self._limits.expires_offset_s
         write = self._book.key(slot).refresh(
             expires_at=until,
             remote_cseq=request.cseq,
-            cseq_mark=facts[6] + CSEQ_STRIDE,
+            cseq_mark=max(facts[7], facts[6] + CSEQ_STRIDE),
             contact=dialog.contact,
             status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
             reason="" if facts[5] or facts[4] else "polite-block",

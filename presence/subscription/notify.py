@@ -46,10 +46,8 @@ class Notify:
         self._resources: dict[tuple[str, Aor], Resource] = {}
         self._by_gid: dict[int, Resource] = {}
         self._changed: dict[Resource, float] = {}
-        self._approved: set[int] = set()
         self._sent: dict[int, tuple[int, int | None]] = {}
         self._sending: list[float] = []
-        self._leaving: set[Resource] = set()
 
     # ---- resources ----
 
@@ -66,22 +64,18 @@ class Notify:
         """Return what the subscription watches."""
         return self._by_gid[self._table.facts(slot)[0]]
 
-    def leaving(self, resource: Resource) -> None:
-        """Forget the resource when its last row is gone, now or when its final NOTIFY is done."""
-        if self._table.group_size(resource.gid) == 0 and not self._drop(resource):
-            self._leaving.add(resource)
+    def release_unused(self, resource: Resource) -> None:
+        """Forget the resource when its last row is gone; final NOTIFYs that are still out keep it until `ended`."""
+        if self._table.group_size(resource.gid) == 0 and self._table.drop_group(resource.gid):
+            del self._by_gid[resource.gid]
+            del self._resources[resource.package.name, resource.presentity]
+            self._changed.pop(resource, None)
 
-    def release_leaving(self) -> None:
-        """Forget resources whose last final NOTIFY is done."""
-        self._leaving = {r for r in self._leaving if not self._drop(r) and r.gid in self._by_gid}
-
-    def _drop(self, resource: Resource) -> bool:
-        if self._by_gid.get(resource.gid) is not resource or not self._table.drop_group(resource.gid):
-            return False
-        del self._by_gid[resource.gid]
-        del self._resources[resource.package.name, resource.presentity]
-        self._changed.pop(resource, None)
-        return True
+    def ended(self, gid: int) -> None:
+        """Take note that a final NOTIFY of the resource is done."""
+        resource = self._by_gid.get(gid)
+        if resource is not None:
+            self.release_unused(resource)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of running subscriptions by package."""
@@ -164,10 +158,6 @@ class Notify:
                 winfo.watchers.changed(record)
                 self._changed.setdefault(winfo, record.subscribed_at)
 
-    def approve(self, slot: int) -> None:
-        """Remember that the presentity let this watcher in."""
-        self._approved.add(slot)
-
     def record(
         self, slot: int, status: SubscriptionStatus | None = None, event: WatcherEvent | None = None
     ) -> WatcherRecord:
@@ -178,7 +168,7 @@ class Notify:
         if status is None:
             status = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
         if event is None:
-            event = WatcherEvent.APPROVED if slot in self._approved else WatcherEvent.SUBSCRIBE
+            event = WatcherEvent.SUBSCRIBE
         # Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
         name = hashlib.blake2b(b"\0".join((parts[5], parts[4], parts[7], parts[6])), digest_size=8).hexdigest()
         return WatcherRecord(name, address.uri, address.display, status, event, facts[10], facts[9])
@@ -194,6 +184,7 @@ class Notify:
         version, since = self._sent.get(slot, (-1, None))
         final = self._table.state(slot) == "terminated"
         if since is not None and not final and not resource.watchers.has_news(since):
+            self._table.settle(slot)
             return
         body, sequence = resource.watchers.body(since, version + 1, lambda: self._watchers(resource), now)
         if final:
@@ -217,7 +208,6 @@ class Notify:
 
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""
-        self._approved.discard(slot)
         self._sent.pop(slot, None)
 
 

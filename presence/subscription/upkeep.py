@@ -15,6 +15,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify
 from presence.subscription.rows import StoredSubscription, read_rows
+from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
 
 NEVER_ENDS = 0x7FFFFFFF
@@ -54,9 +55,10 @@ class Upkeep:
 
     def tick(self, now: float) -> None:
         """Handle what the table reported since the last call."""
+        # The fourth value is Retry-After in seconds, for "ended" the group the row was in.
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
-                self._notify.release_leaving()
+                self._notify.ended(retry_after)
             elif self._table.state(slot) == "free":
                 continue
             elif kind == "want":
@@ -106,7 +108,7 @@ class Restorer:
         registry: Registry,
         policy: Policy,
         *,
-        links: dict[str, int],
+        ways: Ways,
         allowed: tuple[Network, ...],
     ) -> None:
         self._table = table
@@ -115,7 +117,7 @@ class Restorer:
         self._book = book
         self._registry = registry
         self._policy = policy
-        self._links = links
+        self._ways = ways
         self._allowed = allowed
 
     def load(self, now: float) -> tuple[int, int]:
@@ -164,9 +166,9 @@ class Restorer:
                 view=0 if pending else decision.view,
                 subscribed_at=row.subscribed_at or 0,
             )
-            link = self._links.get(row.socket_info)
+            link = self._ways.choose(self._ways.find(row.socket_info), target)
             if link is None:
-                link = self._links.get(f"any/{target.transport}", 0)
+                raise ValueError("no listener reaches the target")
             self._book.aim(slot, link, target)
         except ValueError:
             self._table.release(slot)

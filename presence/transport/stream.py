@@ -121,6 +121,7 @@ class TcpListener:
         self._last_flow = 0
         self._server: asyncio.Server | None = None
         self._opening: dict[tuple[str, int], deque[tuple[int, bytes]]] = {}
+        self._opened_to: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -153,10 +154,12 @@ class TcpListener:
         """Forget a connection; NOTIFYs of its subscriptions open a new one."""
         if self._connections.get(connection.flow) is connection:
             del self._connections[connection.flow]
+            if self._opened_to.get(connection.peer) == connection.flow:
+                del self._opened_to[connection.peer]
 
     def deliver(self, flow: int, host: str, port: int, message: bytes, slot: int) -> None:
         """Send a NOTIFY on its flow, or open a connection to its target (RFC 3261 section 18.1.1)."""
-        connection = self._connections.get(flow)
+        connection = self._connections.get(flow) or self._connections.get(self._opened_to.get((host, port), 0))
         if connection is not None:
             connection.write(message)
             return
@@ -177,6 +180,8 @@ class TcpListener:
                 _, connection = await loop.create_connection(lambda: Connection(self), host, port)
         except OSError:
             self.tally.drops["connection refused"] += 1
+        if connection is not None and connection.flow:
+            self._opened_to[host, port] = connection.flow
         for slot, message in self._opening.pop((host, port)):
             if connection is not None and connection.flow:
                 if self._table.state(slot) != "free":

@@ -4,7 +4,7 @@
 UPDATE active_watchers SET
     expires     = ?5,
     remote_cseq = ?6,
-    local_cseq  = ?7,
+    local_cseq  = max(local_cseq, ?7),
     contact     = ?8,
     status      = ?9,
     reason      = ?10,

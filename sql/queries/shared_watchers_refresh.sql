@@ -4,7 +4,7 @@
 UPDATE shared_watchers SET
     expires     = ?7,
     remote_cseq = ?8,
-    local_cseq  = ?9,
+    local_cseq  = max(local_cseq, ?9),
     contact     = ?10,
     status      = ?11,
     reason      = ?12,

@@ -74,7 +74,7 @@ def test_no_settings_are_the_defaults():
     config = load()
     assert config == Config()
     assert config.presence.max_expires_subscribe == 3600
-    assert config.server.policy == "rules"
+    assert config.server.policy == "open"
     assert config.origin("server", "policy") == "default"
     assert config.warnings == ()
 

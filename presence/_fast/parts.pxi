@@ -1,0 +1,119 @@
+# Small things every part of the watcher table needs: hex, refcounted bodies, addresses, a row's strings.
+# Uses: nothing. Used by: slab, watchers, flights, fanout.
+
+cdef const char* HEX = b"0123456789abcdef"
+
+
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    x ^= x >> 30
+    x *= 0xBF58476D1CE4E5B9ULL
+    x ^= x >> 27
+    x *= 0x94D049BB133111EBULL
+    return x ^ (x >> 31)
+
+
+cdef inline int write_hex(char* out, uint32_t value, int digits) noexcept nogil:
+    cdef int i
+    for i in range(digits - 1, -1, -1):
+        out[i] = HEX[value & 15]
+        value >>= 4
+    return digits
+
+
+cdef inline int64_t read_hex(const char* text, int digits) noexcept nogil:
+    # -1 unless all digits are lower-case hex: what we wrote ourselves.
+    cdef int64_t value = 0
+    cdef int i
+    cdef char c
+    for i in range(digits):
+        c = text[i]
+        if c'0' <= c <= c'9':
+            value = value * 16 + (c - c'0')
+        elif c'a' <= c <= c'f':
+            value = value * 16 + (c - c'a' + 10)
+        else:
+            return -1
+    return value
+
+
+cdef Body* new_body(const char* data, size_t size) noexcept nogil:
+    cdef Body* body = <Body*>malloc(sizeof(Body) + size)
+    if body != NULL:
+        body.refs = 1
+        body.size = <uint32_t>size
+        memcpy(body_data(body), data, size)
+    return body
+
+
+cdef inline char* body_data(Body* body) noexcept nogil:
+    return <char*>body + sizeof(Body)
+
+
+cdef inline void drop_body(Body* body) noexcept nogil:
+    if body != NULL:
+        body.refs -= 1
+        if body.refs == 0:
+            free(body)
+
+
+cdef int parse_address(str host, uint8_t* out) except -1:
+    # An IP literal as 16 bytes, IPv4 mapped into IPv6.
+    cdef bytes text = host.encode("ascii", "replace")
+    memset(out, 0, 16)
+    if inet_pton(AF_INET, text, out + 12) == 1:
+        out[10] = 255
+        out[11] = 255
+        return 0
+    if inet_pton(AF_INET6, text, out) == 1:
+        return 0
+    raise ValueError(f"not an IP address: {host}")
+
+
+cdef str format_address(const uint8_t* address):
+    cdef char text[64]
+    cdef bint mapped = address[10] == 255 and address[11] == 255
+    cdef int i
+    for i in range(10):
+        if address[i]:
+            mapped = False
+    if mapped:
+        inet_ntop(AF_INET, address + 12, text, 64)
+    else:
+        inet_ntop(AF_INET6, address, text, 64)
+    return (<bytes>text).decode()
+
+
+cdef bytes part_bytes(Row* row, int part):
+    cdef uint32_t offset = 0
+    cdef int i
+    if row.blob == NULL:
+        return b""
+    for i in range(part):
+        offset += row.size[i]
+    return row.blob[offset:offset + row.size[part]]
+
+
+cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept nogil:
+    cdef uint32_t offset = 0
+    cdef int i
+    if row.size[part] != size:
+        return False
+    for i in range(part):
+        offset += row.size[i]
+    return memcmp(row.blob + offset, text, size) == 0
+
+
+cdef char* copy_bytes(bytes text) except NULL:
+    cdef char* copy = <char*>malloc(len(text) + 1)
+    if copy == NULL:
+        raise MemoryError
+    memcpy(copy, <const char*>text, len(text))
+    return copy
+
+
+cdef inline uint32_t part_offset(Row* row, int part) noexcept nogil:
+    cdef uint32_t offset = 0
+    cdef int i
+    for i in range(part):
+        offset += row.size[i]
+    return offset

@@ -1,0 +1,38 @@
+"""The ways out: which of the listeners NOTIFYs to a target leave by."""
+
+from presence.subscription.dialog import Target
+
+
+class Ways:
+    """Listeners by the number the watcher table knows them by."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, int] = {}
+        self._kinds: dict[int, str] = {}
+        self._first: dict[str, int] = {}
+
+    def add(self, local: str, link: int) -> None:
+        """Know a listener; `local` is `proto:host:port`, IPv6 in brackets."""
+        self._links[local] = link
+        kind = _kind(local.partition(":")[0].upper(), v6="[" in local)
+        self._kinds[link] = kind
+        self._first.setdefault(kind, link)
+
+    def find(self, local: str) -> int | None:
+        """Return the listener of that name, as the column `socket_info` has it."""
+        return self._links.get(local)
+
+    def choose(self, link: int | None, target: Target) -> int | None:
+        """Return the way out for a target when the request came in on `link`; None when there is none.
+
+        It is the socket the SUBSCRIBE came to where that can reach the target, else the first listener that can.
+        """
+        if target.flow:
+            return link
+        kind = _kind(target.transport, v6=":" in target.host)
+        return link if link is not None and self._kinds.get(link) == kind else self._first.get(kind)
+
+
+def _kind(transport: str, *, v6: bool) -> str:
+    # A TCP connection is made from a fresh socket, so any TCP listener may be named in it as ours.
+    return transport if transport == "TCP" else f"{transport}/{6 if v6 else 4}"
