@@ -336,7 +336,8 @@ def answer_notifies(sockets: int) -> None:
 
     now = time.time()
     table = Fanout(bytes(16), now)
-    transactions = ServerTransactions(bytes(16), now)
+    # They answer retransmissions by themselves: what `receive` returns is new.
+    transactions = ServerTransactions(bytes(16), now, 4.0)
     listeners = [UdpListener("127.0.0.1", 0) for _ in range(sockets)]
     poll = select.poll()
     by_fd = {}
@@ -348,7 +349,10 @@ def answer_notifies(sockets: int) -> None:
     print(json.dumps([listener.port for listener in listeners]), flush=True)
     answered, expected, size = 0, 0, 0
     while True:
-        for fd, _ in poll.poll():
+        readable = poll.poll()
+        now = time.time()
+        transactions.tick(now)
+        for fd, _ in readable:
             if fd == 0:
                 commands = os.read(0, 4096)
                 if not commands:
@@ -358,8 +362,9 @@ def answer_notifies(sockets: int) -> None:
             listener = by_fd[fd]
             requests, _ = listener.receive(now)
             for request in requests:
-                transactions.abandon(request.transaction)
-                listener.respond(request, build_response(request, 200, b"OK"))
+                response = build_response(request, 200, b"OK")
+                transactions.complete(request.transaction, response, now)
+                listener.respond(request, response)
             listener.flush()
             answered += len(requests)
             size = len(requests[-1].raw) if requests else size

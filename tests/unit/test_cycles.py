@@ -1,4 +1,4 @@
-"""Requests leave no reference cycles behind: the collector is told to look rarely (`server.GC_THRESHOLD`)."""
+"""Requests leave no reference cycles behind: the collector is told to look rarely (`server.GC_THRESHOLDS`)."""
 
 import gc
 import time
