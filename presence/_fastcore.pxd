@@ -188,6 +188,7 @@ cdef enum:
     MAX_VIEWS = 4096
     MAX_DIALOG_BYTES = 12000    # all strings of one dialog
     RESERVED_CSEQS = 256           # CSeq numbers reserved in the database at once
+    LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
 

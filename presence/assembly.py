@@ -11,6 +11,7 @@ from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
+from presence.observer import Observer
 from presence.policy.decision import OpenPolicy, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication import compositor
@@ -116,7 +117,7 @@ class Node:
         settings, serve = self.config.presence, self.config.server
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
         self.policy: Policy = OpenPolicy() if everybody else StoredPolicy(self._store)
-        ending = Ending(self.table, self._store, self.notify, self.book)
+        self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         limits = notifier.Limits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
@@ -145,10 +146,14 @@ class Node:
 
     # ---- what the rim calls ----
 
+    def observe(self, observer: Observer) -> None:
+        """Let somebody hear of answers, ends and faults."""
+        self.endpoint.observer = self._ending.observer = observer
+
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
-        self.compositor.load()
+        self.compositor.load(now)
         restorer = Restorer(
             self.table,
             self._store,

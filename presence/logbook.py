@@ -5,12 +5,15 @@ Lines about a peer's message carry `call_id`, about a presentity `aor` (its URI)
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+LINES_PER_SECOND = 50
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
@@ -46,6 +49,46 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
 def open_log(**fields: str) -> FilteringBoundLogger:
     """Return a log whose lines all carry these fields."""
     return cast(FilteringBoundLogger, structlog.get_logger(**fields))
+
+
+class Journal:
+    """The `Observer` that logs: refusals and dead watchers at info (so many a second), all else at debug."""
+
+    def __init__(self, log: FilteringBoundLogger, now: Callable[[], float]) -> None:
+        self._log = log
+        self._now = now
+        self._second = 0.0
+        self._written = 0
+
+    def answered(self, method: str, status: int, reason: str, call_id: str, aor: str, package: str) -> None:
+        """Log the final response to a request."""
+        if status < 300:
+            self._log.debug("answered", method=method, status=status, call_id=call_id, aor=aor, package=package)
+        elif self._may_write():
+            self._log.info(
+                "refused", method=method, status=status, reason=reason, call_id=call_id, aor=aor, package=package
+            )
+
+    def ended(self, aor: str, package: str, call_id: str, why: str) -> None:
+        """Log the end of a subscription."""
+        if why != "notify failed":
+            self._log.debug("subscription ended", aor=aor, package=package, call_id=call_id, why=why)
+        elif self._may_write():
+            self._log.info("subscription ended", aor=aor, package=package, call_id=call_id, why=why)
+
+    def faulted(self, error: Exception, call_id: str) -> None:
+        """Log a fault of ours with its traceback."""
+        self._log.error("request failed", call_id=call_id, exc_info=error)
+
+    def _may_write(self) -> bool:
+        # A flood of bad requests must not become a flood of lines.
+        now = self._now()
+        if now - self._second >= 1.0:
+            if self._written > LINES_PER_SECOND:
+                self._log.info("lines left out", count=self._written - LINES_PER_SECOND)
+            self._second, self._written = now, 0
+        self._written += 1
+        return self._written <= LINES_PER_SECOND
 
 
 def _json_end() -> list[Processor]:

@@ -52,6 +52,8 @@ class Server:
         self._bind()
         self._store = self._open_store()
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
+        self.node.observe(logbook.Journal(self._log, self.clock.now))
+        self.tally.refreshers.append(self._count_datagrams)
 
     # ---- start ----
 
@@ -227,6 +229,10 @@ class Server:
             udp.close()
         for tcp in self._tcp:
             tcp.close()
+
+    def _count_datagrams(self) -> None:
+        for name in ("strays", "retransmissions", "unsent", "keepalives"):
+            self.tally.drops[f"udp {name}"] = sum(udp.counters()[name] for udp in self._udp)
 
     def _busy(self) -> bool:
         counts = self.node.table.counters()

@@ -7,7 +7,9 @@ cdef class Fanout(NotifyFlights):
     # ---- sending ----
 
     cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
-        return <uint32_t>mix(self.secret ^ (<uint64_t>slot << 32 | cseq))
+        # The row's own random is in it: the next subscription in this row begins with CSeq 1 again, and a branch
+        # is unique across time (RFC 3261 section 8.1.1.7).
+        return <uint32_t>mix(mix(self.secret ^ (<uint64_t>slot << 32 | cseq)) ^ self.rows[slot].tag_check)
 
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil:
         # Take the next CSeq and the newest state for a queued row; False when it has to wait.

@@ -74,13 +74,20 @@ cdef class NotifyFlights(WatcherTable):
             row.flags |= FLAG_FINAL_BODY
         if row.flight == FLIGHT_BACKOFF or row.flight == FLIGHT_FAILED:
             row.flight = FLIGHT_IDLE
+            row.flags &= ~FLAG_DIRTY
         self.want(slot)
 
     def settle(self, uint32_t slot):
-        """Leave a row alone whose NOTIFY failed, or that has no news after all; its next change is sent."""
+        """Leave a row alone whose NOTIFY failed, or that has no news after all; its next change is sent.
+
+        A change that came while the NOTIFY was in flight is sent at once.
+        """
         cdef Row* row = self.row(slot)
         if row.flight == FLIGHT_FAILED or row.flight == FLIGHT_ASKED:
             row.flight = FLIGHT_IDLE
+            if row.flags & FLAG_DIRTY:
+                row.flags &= ~FLAG_DIRTY
+                self.want(slot)
 
     def retry(self, uint32_t slot, double at):
         """Send the newest state again at `at`, after a failure with Retry-After (RFC 6665 section 4.2.2)."""
@@ -237,7 +244,6 @@ cdef class NotifyFlights(WatcherTable):
             self.want(slot)
         else:
             row.flight = FLIGHT_FAILED
-            row.flags &= ~FLAG_DIRTY
             self.report(slot, EVENT_FAILED, status, retry_after)
 
     def fail_flight(self, uint32_t slot, uint16_t status):
@@ -268,12 +274,14 @@ cdef class NotifyFlights(WatcherTable):
         if row.flight != FLIGHT_FLYING and row.flight != FLIGHT_BACKOFF:
             return
         if <int32_t>(row.due_ms - now_ms) > 0:
-            # Retry-After may lie beyond the wheel's horizon.
-            if row.flight == FLIGHT_BACKOFF:
+            # Retry-After may lie beyond the wheel's horizon, and with a long T1 the transaction's timers. Otherwise
+            # an entry that comes up early is an earlier NOTIFY's.
+            if row.flight == FLIGHT_BACKOFF or 64 * self.t1_ms > LONG_WAIT_MS or self.t2_ms > LONG_WAIT_MS:
                 self.retransmissions.arm(slot, now + <int32_t>(row.due_ms - now_ms) / 1000.0)
             return
         if row.flight == FLIGHT_BACKOFF:
             row.flight = FLIGHT_IDLE
+            row.flags &= ~FLAG_DIRTY
             self.want(slot)
         elif <int32_t>(now_ms - row.began_ms) >= <int32_t>(64 * self.t1_ms):
             self.timed_out += 1

@@ -41,6 +41,14 @@ cdef class WatcherTable(SubscriptionSlab):
         """Return how many running subscriptions the resource has."""
         return self.group(gid).slots.count
 
+    def group_pending(self, uint32_t gid):
+        """Return how many of the resource's running subscriptions are pending."""
+        cdef Group* group = self.group(gid)
+        cdef uint32_t i, pending = 0
+        for i in range(group.slots.count):
+            pending += self.rows[group.slots.items[i]].state == ROW_PENDING
+        return pending
+
     def group_slots(self, uint32_t gid):
         """Return the slots of the resource's running subscriptions."""
         cdef Group* group = self.group(gid)
@@ -117,7 +125,8 @@ cdef class WatcherTable(SubscriptionSlab):
         else:
             row.cseq = cseq
             row.cseq_mark = cseq_mark
-        self.rows[row.owner].remote_cseq = remote_cseq
+        # Rows of one dialog are loaded in any order: the highest number is the one seen last.
+        self.rows[row.owner].remote_cseq = max(self.rows[row.owner].remote_cseq, remote_cseq)
         group.rows += 1
         row.position = group.slots.count
         if vector_push(&group.slots, slot) < 0:

@@ -226,8 +226,8 @@ class Compositor:
         if not held:
             del self._resources[resource]
 
-    def load(self) -> None:
-        """Take over what the database holds; what expired meanwhile goes at the first tick, and is notified."""
+    def load(self, now: float) -> None:
+        """Take over what the database holds; what expired meanwhile is removed and shown to nobody any more."""
         for row in self._store.read("presentity_load"):
             _, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
             package = self._registry.get(str(event))
@@ -243,6 +243,10 @@ class Compositor:
                 str(etag), float(expires or 0), float(received or 0), int(order or 0), kind, body, document
             )
             self._order = max(self._order, publication.order)
+            if publication.expires_at <= now:
+                write = Write("presentity_delete", (username, domain, event, etag))
+                self._store.submit([write], lambda error: None)
+                continue
             self._keep((package.name, Aor(str(username), str(domain))), publication)
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:

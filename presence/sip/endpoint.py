@@ -1,6 +1,5 @@
 """The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
 
-import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -17,6 +16,7 @@ from presence.errors import (
     UnsupportedUriScheme,
     VersionNotSupported,
 )
+from presence.observer import Observer
 from presence.sip.status import REASONS
 from presence.tally import Tally
 
@@ -60,15 +60,13 @@ class ServerTransaction:
         """Send the failure response that an error deserves: the one place where errors become responses."""
         if not isinstance(error, SipError):
             # Ours: the peer hears 500, the operator the rest.
-            _log.error("request failed", exc_info=error, extra={"call_id": self.request.call_id})
+            self._endpoint.fault(self.request, error)
             error = SipError()
         self._endpoint.answer(self, error.status, error.reason, error.headers)
 
 
 SCHEMES = frozenset({"sip", "sips", "tel", "pres", "im"})
 """URI schemes a Request-URI may have (RFC 3261 section 8.2.2.1, RFC 3859)."""
-
-_log = logging.getLogger("presence.sip")
 
 _ONE_LINE = {0: " ", 10: " ", 13: " "}
 
@@ -87,6 +85,7 @@ class Endpoint:
         self._allow_events = allow_events
         self._accept = ""
         self.now: float = 0.0
+        self.observer: Observer | None = None
         self.draining = False
         """New requests are refused with 503."""
 
@@ -157,8 +156,16 @@ class Endpoint:
             (self._server + lines).encode("utf-8", "surrogateescape"),
         )
         self._tally.count_response(request.method, status)
+        if self.observer is not None:
+            self.observer.answered(request.method, status, reason, request.call_id, request.uri, request.event)
         self._transactions.complete(request.transaction, response, self.now)
         cast(Origin, request.origin).respond(request, response)
+
+    def fault(self, request: Message, error: Exception) -> None:
+        """Note an error nobody expected."""
+        self._tally.drops["internal error"] += 1
+        if self.observer is not None:
+            self.observer.faulted(error, request.call_id)
 
     def _stateless_tag(self, request: Message) -> bytes:
         # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).

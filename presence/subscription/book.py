@@ -53,14 +53,16 @@ class Book:
         if shared:
             self._shared.add(slot)
         if dialog.request_line()[0] != dialog.contact:
-            self._strict[slot] = dialog.route
+            self._strict[self._table.facts(slot)[3]] = dialog.route
 
-    def forget(self, slot: int) -> None:
-        """Drop what is known about a subscription that has ended."""
+    def forget(self, slot: int, owner: int) -> None:
+        """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
         self._shared.discard(slot)
-        self._strict.pop(slot, None)
-        if slot in self._foreign_tags and (self._table.state(slot) == "free" or not self._table.usages(slot)):
-            del self._foreign[self._foreign_tags.pop(slot)]
+        if self._table.state(owner) == "free" or not self._table.usages(owner):
+            self._strict.pop(owner, None)
+            key = self._foreign_tags.pop(owner, None)
+            if key:
+                del self._foreign[key]
 
     def dialog(self, owner: int, contact: str) -> Dialog:
         """Return the dialog as it stands, with `contact` as its remote target."""

@@ -15,6 +15,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
 
+MAX_DIALOG_BYTES = 10_000
+"""Header fields of one dialog together; the watcher table holds some more, for our own tag and Contact."""
+
+MAX_EVENT_ID_BYTES = 1000
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
@@ -61,6 +66,12 @@ class Dialog(NamedTuple):
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
         return address_request(self.contact, self.route)
+
+    def check_size(self, event_id: str) -> None:
+        """Raise BadRequest when the watcher table cannot keep it: that must be known before the commit."""
+        sizes = [len(part) for part in self.parts(event_id)]
+        if sum(sizes) - sizes[6] > MAX_DIALOG_BYTES or sizes[6] > MAX_EVENT_ID_BYTES:
+            raise BadRequest("Dialog Header Fields Too Long")
 
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""

@@ -4,6 +4,7 @@ from functools import partial
 
 from presence._fastcore import Fanout
 from presence.errors import StoreError
+from presence.observer import Observer
 from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.machine import Input, decide_transition
@@ -23,6 +24,7 @@ class Ending:
         self._notify = notify
         self._book = book
         self._unfinished: list[tuple[float, int, Input]] = []
+        self.observer: Observer | None = None
 
     def end(self, slot: int, happened: Input, now: float) -> None:
         """End a running subscription when the changes of its dialog that came earlier are done."""
@@ -60,6 +62,9 @@ class Ending:
             return
         status, event, reason = transition
         resource = self._notify.resource_of(slot)
+        if self.observer is not None:
+            call_id = self._book.key(slot).call_id
+            self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
         self._notify.watcher_changed(resource, self._notify.record(slot, status, event))
         shown = happened is Input.UNSUBSCRIBED and facts[4] > 0
         if reason:
@@ -67,7 +72,7 @@ class Ending:
         else:
             self._table.release(slot)
             self._notify.forget(slot)
-        self._book.forget(slot)
+        self._book.forget(slot, facts[3])
         self._notify.release_unused(resource)
 
     def tick(self, now: float) -> None:

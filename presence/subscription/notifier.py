@@ -165,6 +165,7 @@ class Notifier:
         return ALLOW
 
     def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
+        dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
         if not self._book.reaches(transaction.origin.link, target):
@@ -297,18 +298,22 @@ class Notifier:
         target = self._target(dialog, transaction)
         facts = self._table.facts(slot)
         until = int(now) + expires_s + self._limits.expires_offset_s
+        # Never below what is reserved: the dialog's other subscriptions may have used of it.
+        mark = max(facts[6] + CSEQ_STRIDE, facts[7])
         write = self._book.key(slot).refresh(
             expires_at=until,
             remote_cseq=request.cseq,
-            cseq_mark=max(facts[7], facts[6] + CSEQ_STRIDE),
+            cseq_mark=mark,
             contact=dialog.contact,
             status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
             reason="" if facts[5] or facts[4] else "polite-block",
             boot=self._book.boot,
             target=target,
         )
+        others = [usage for usage in self._table.usages(owner) if usage != slot]
+        writes = [write, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
         self._store.submit(
-            [write], partial(self._refreshed, transaction, slot, owner, dialog, target, expires_s, until)
+            writes, partial(self._refreshed, transaction, slot, owner, dialog, target, expires_s, until, mark)
         )
 
     def _refreshed(
@@ -320,18 +325,18 @@ class Notifier:
         target: Target,
         expires_s: int,
         until: int,
+        mark: int,
         error: StoreError | None,
     ) -> None:
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
-            facts = self._table.facts(slot)
-            self._table.refresh(
-                slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=facts[6] + CSEQ_STRIDE
-            )
+            self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
             uri, route = dialog.request_line()
             for usage in self._table.usages(owner):
-                self._table.retarget(usage, uri.encode("utf-8", "surrogateescape"), route.encode())
+                self._table.retarget(
+                    usage, uri.encode("utf-8", "surrogateescape"), route.encode("utf-8", "surrogateescape")
+                )
                 self._book.aim(usage, transaction.origin.link, target)
             self._accept(transaction, slot, expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))

@@ -78,11 +78,14 @@ class Notify:
             self.release_unused(resource)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return the number of running subscriptions by package."""
+        """Return the number of running subscriptions by package and status."""
         counts: dict[tuple[str, str], int] = {}
         for resource in self._by_gid.values():
-            key = (resource.package.name, "running")
-            counts[key] = counts.get(key, 0) + self._table.group_size(resource.gid)
+            pending = self._table.group_pending(resource.gid)
+            running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
+            for status, count in running.items():
+                key = (resource.package.name, status)
+                counts[key] = counts.get(key, 0) + count
         return counts
 
     # ---- changes ----
@@ -112,8 +115,9 @@ class Notify:
                 for slot in self._table.group_slots(resource.gid):
                     self._offer(slot, resource, now)
                 continue
+            told = resource.fanned
             document = self._refresh_body(resource)
-            if document != resource.fanned:
+            if document != told:
                 resource.fanned = document
                 if self._table.notify_group(resource.gid):
                     self._sending.append(received_at)
@@ -205,6 +209,11 @@ class Notify:
     def restore_version(self, slot: int, version: int) -> None:
         """Go on above every version sent before a restart, with full state."""
         self._sent[slot] = (version, None)
+
+    def lost(self, slot: int) -> None:
+        """Note that the watcher did not take its last document: partial state would lack what was in it."""
+        if slot in self._sent:
+            self._sent[slot] = (self._sent[slot][0], None)
 
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""

@@ -10,10 +10,10 @@ from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store
 from presence.subscription.book import Book
-from presence.subscription.dialog import Network, Target
-from presence.subscription.ending import Ending
+from presence.subscription.dialog import Dialog, Network, Target
+from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
-from presence.subscription.notify import Notify
+from presence.subscription.notify import Notify, Resource
 from presence.subscription.rows import StoredSubscription, read_rows
 from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
@@ -52,12 +52,15 @@ class Upkeep:
         self._book = book
         self._ending = ending
         self._failures = failures
+        self._unreserved: list[int] = []
+        self._reserve_again_at = 0.0
 
     def tick(self, now: float) -> None:
         """Handle what the table reported since the last call."""
         # The fourth value is Retry-After in seconds, for "ended" the group the row was in.
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
+                self._notify.forget(slot)
                 self._notify.ended(retry_after)
             elif self._table.state(slot) == "free":
                 continue
@@ -70,10 +73,17 @@ class Upkeep:
             elif kind == "reserve":
                 self._reserve(slot)
         self._ending.tick(now)
+        if self._unreserved and now >= self._reserve_again_at:
+            self._reserve_again_at = now + RETRY_S
+            unreserved, self._unreserved = self._unreserved, []
+            for slot in unreserved:
+                if self._table.state(slot) != "free":
+                    self._reserve(slot)
 
     def _failed(self, slot: int, status: int, retry_after: int, now: float) -> None:
         if self._table.flight(slot) != "failed":
             return
+        self._notify.lost(slot)
         if retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
         elif self._failures.removes(status):
@@ -92,8 +102,13 @@ class Upkeep:
             self._table.reserved(slot, NEVER_ENDS)
 
     def _reserved(self, slot: int, mark: int, error: StoreError | None) -> None:
-        if error is None and self._table.state(slot) != "free":
+        if self._table.state(slot) == "free":
+            return
+        if error is None:
             self._table.reserved(slot, mark)
+        else:
+            # Its NOTIFYs are held back until a restart could go on above them.
+            self._unreserved.append(slot)
 
 
 class Restorer:
@@ -128,7 +143,7 @@ class Restorer:
                 try:
                     self._restore(row, shared=shared)
                     taken += 1
-                except (SipError, ValueError, TypeError, AttributeError):
+                except (SipError, ValueError, TypeError, AttributeError, OverflowError):
                     refused += 1
         self._notify.changed_all(now)
         return taken, refused
@@ -137,47 +152,50 @@ class Restorer:
         package = self._registry.get(row.event)
         if package is None or row.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING):
             raise ValueError("not a running subscription of a package served here")
-        dialog = row.dialog()
-        target = self._target(row)
-        tag = row.to_tag.encode()
+        dialog, target, presentity = row.dialog(), self._target(row), row.presentity
+        link = self._ways.choose(self._ways.find(row.socket_info), target)
+        if link is None:
+            raise ValueError("no listener reaches the target")
         owner = self._book.find_dialog(row.callid, row.to_tag, row.from_tag) if shared else 0
-        slot = self._table.reserve() if owner else self._table.reserve_tagged(tag)
-        foreign = slot == 0
-        if foreign:
-            slot = self._table.reserve()
-        reached = row.reached_cseq(self._book.boot)
-        resource = self._notify.resource(package, row.presentity)
-        pending = row.status == SubscriptionStatus.PENDING
-        decision = ALLOW
-        if package.authorised:
-            watcher = Aor(row.watcher_username, row.watcher_domain)
-            decision = self._policy.decide(row.presentity, watcher, package.name)
+        slot = self._table.reserve() if owner else self._table.reserve_tagged(row.to_tag.encode())
+        foreign = slot == 0 or self._book.foreign_tag(owner) != ""
+        slot = slot or self._table.reserve()
+        resource = self._notify.resource(package, presentity)
         try:
-            self._table.fill(
-                slot,
-                resource.gid,
-                dialog.parts(row.event_id, row.to_tag if foreign else "", row.local_contact if foreign else ""),
-                owner=owner,
-                remote_cseq=row.remote_cseq,
-                cseq=reached,
-                cseq_mark=reached + CSEQ_STRIDE,
-                expires_at=max(0, row.expires),
-                pending=pending,
-                view=0 if pending else decision.view,
-                subscribed_at=row.subscribed_at or 0,
-            )
-            link = self._ways.choose(self._ways.find(row.socket_info), target)
-            if link is None:
-                raise ValueError("no listener reaches the target")
-            self._book.aim(slot, link, target)
-        except ValueError:
+            self._fill(slot, resource, row, dialog, owner, foreign=foreign)
+        except Exception:
             self._table.release(slot)
+            self._notify.release_unused(resource)
             raise
+        self._book.aim(slot, link, target)
         if foreign and not owner:
             self._book.adopt(slot, row.callid, row.to_tag, row.from_tag)
         self._book.note(slot, dialog, shared=shared)
         if resource.watchers is not None:
-            self._notify.restore_version(slot, reached)
+            self._notify.restore_version(slot, row.reached_cseq(self._book.boot))
+
+    def _fill(
+        self, slot: int, resource: Resource, row: StoredSubscription, dialog: Dialog, owner: int, *, foreign: bool
+    ) -> None:
+        reached = row.reached_cseq(self._book.boot)
+        pending = row.status == SubscriptionStatus.PENDING
+        decision = ALLOW
+        if resource.package.authorised:
+            watcher = Aor(row.watcher_username, row.watcher_domain)
+            decision = self._policy.decide(resource.presentity, watcher, resource.package.name)
+        self._table.fill(
+            slot,
+            resource.gid,
+            dialog.parts(row.event_id, row.to_tag if foreign else "", row.local_contact if foreign else ""),
+            owner=owner,
+            remote_cseq=row.remote_cseq,
+            cseq=reached,
+            cseq_mark=reached + CSEQ_STRIDE,
+            expires_at=max(0, row.expires),
+            pending=pending,
+            view=0 if pending else decision.view,
+            subscribed_at=row.subscribed_at or 0,
+        )
 
     def _target(self, row: StoredSubscription) -> Target:
         target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)

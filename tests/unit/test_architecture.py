@@ -14,6 +14,7 @@ FLOORS = {
     "presence.errors": GROUND,
     "presence.values": GROUND,
     "presence.clock": GROUND,
+    "presence.observer": GROUND,
     "presence.tally": GROUND,
     "presence.sip": PROTOCOL,
     "presence.store.base": PROTOCOL,
