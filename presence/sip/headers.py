@@ -20,8 +20,11 @@ _VIA = re.compile(rf"SIP\s*+/\s*+2\.0\s*+/\s*+({_TOKEN})\s++([^\s;]++(?:\s*+:\s*
 _TYPE = re.compile(rf"\s*+({_TOKEN}(?:\s*+/\s*+{_TOKEN})?+)")
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _URI_TEXT = re.compile(r"[!-~]++")
+_BARE_URI_TEXT = re.compile(r"[!#-;=?-~]++")
+"""The same without `"`, `<` and `>`."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)\s*+(?::\s*+([0-9]{1,9}))?+")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _USER_SAFE = "!*'()&=+$,;?/"
@@ -78,7 +81,7 @@ def canonical_user(user: str) -> str:
 def parse_uri(text: str) -> Uri:
     """Parse a SIP, SIPS, PRES, IM or TEL URI; another scheme keeps all behind the colon as its user."""
     scheme_match = _SCHEME.match(text)
-    if not scheme_match or not _URI_TEXT.fullmatch(text) or any(c in text for c in '<>"'):
+    if not scheme_match or not _BARE_URI_TEXT.fullmatch(text):
         raise BadRequest("Bad URI")
     scheme = scheme_match[1].lower()
     rest = text[scheme_match.end() :]
@@ -139,8 +142,10 @@ def unquote_string(text: str) -> str:
     Control characters may come escaped (RFC 4475 section 3.1.1.2), but no document can show them.
     """
     if text.startswith('"'):
-        text = re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
-    return _CONTROLS.sub("", text)
+        text = text[1:-1]
+        if "\\" in text:
+            text = _ESCAPED.sub(r"\1", text)
+    return text if text.isprintable() else _CONTROLS.sub("", text)
 
 
 def parse_name_addr(value: str) -> NameAddr:

@@ -84,6 +84,8 @@ class Notify:
             pending = self._table.group_pending(resource.gid)
             running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
             for status, count in running.items():
+                if not count:
+                    continue
                 key = (resource.package.name, status)
                 counts[key] = counts.get(key, 0) + count
         return counts

@@ -63,8 +63,6 @@ class Load:
         give_up_at = monotonic() + PATIENCE_S
 
         def resend() -> None:
-            if monotonic() > give_up_at:
-                print([(w.path, w.subscribed, w.pending, w.told, w.cseq, w.highest, w.call_id) for w in self.watchers])
             assert monotonic() < give_up_at, f"never happened: {what}"
             for actor in self._actors():
                 actor.resend()
