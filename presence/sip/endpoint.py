@@ -8,9 +8,9 @@ from presence.errors import (
     BadExtension,
     BadRequest,
     Headers,
+    LoopDetected,
     MethodNotAllowed,
     SipError,
-    TooManyHops,
     Unavailable,
     UnknownSubscription,
     UnsupportedUriScheme,
@@ -133,8 +133,8 @@ class Endpoint:
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
             raise MethodNotAllowed(headers=(("Allow", self.allow),))
-        if request.max_forwards == 0 and request.method != "OPTIONS":
-            raise TooManyHops
+        if request.merged:
+            raise LoopDetected
         unknown = [tag for tag in request.values("Require") if tag.lower() not in self._supported]
         if unknown:
             raise BadExtension(headers=(("Unsupported", ", ".join(unknown)),))
