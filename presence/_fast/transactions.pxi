@@ -40,12 +40,16 @@ cdef class ServerTransactions:
     """
 
     def __cinit__(self, bytes secret, double now, double lifetime_s=32.0):
+        cdef uint32_t wheel_size = 512
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
         memcpy(&self.seed_low, <const char*>secret, 8)
         memcpy(&self.seed_high, <const char*>secret + 8, 8)
         self.lifetime_s = lifetime_s
-        self.wheel = Wheel(0.25, now, 512)
+        # With a long T1 timer J must not come up at the wheel's horizon.
+        while 0.25 * (wheel_size - 2) < lifetime_s and wheel_size < 65536:
+            wheel_size *= 2
+        self.wheel = Wheel(0.25, now, wheel_size)
         self.bucket_count = 1024
         self.buckets = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))
         self.requests = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))

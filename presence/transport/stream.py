@@ -8,7 +8,7 @@ from typing import cast
 
 from presence._fastcore import Fanout, Framer, Message
 from presence.tally import Tally
-from presence.transport.udp import host_text
+from presence.transport.udp import host_text, reachable_host
 
 WRITE_LIMIT_BYTES = 4 * 1024 * 1024
 """What may wait for a slow reader before its connection is closed."""
@@ -157,7 +157,7 @@ class TcpListener:
 
     def attach(self, table: Fanout, tally: Tally, received: Received, now: Callable[[], float]) -> None:
         """Become a way out of the watcher table, and hand what arrives to `received`."""
-        address = f"{host_text(self.host)}:{self.port}".encode()
+        address = f"{host_text(reachable_host(self.host))}:{self.port}".encode()
         self.link = table.add_link(-1, reliable=True, via=b"TCP " + address, contact=address + b";transport=tcp")
         self._table, self.tally, self.received, self.now = table, tally, received, now
 

@@ -1,6 +1,7 @@
 """UDP listeners: batches of datagrams in, responses and NOTIFYs out of the same socket."""
 
 import contextlib
+import ipaddress
 import socket
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
@@ -50,7 +51,7 @@ class UdpListener:
 
     def attach(self, table: Fanout, transactions: ServerTransactions) -> None:
         """Become a way out of the watcher table."""
-        address = f"{host_text(self.host)}:{self.port}".encode()
+        address = f"{host_text(reachable_host(self.host))}:{self.port}".encode()
         self.link = table.add_link(self.socket.fileno(), reliable=False, via=b"UDP " + address, contact=address)
         self._core = UdpSocket(self.socket.fileno(), table, transactions, self)
 
@@ -76,6 +77,23 @@ class UdpListener:
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
+
+
+def reachable_host(host: str) -> str:
+    """Return what Via and Contact call a listener's host: a wildcard is no address anybody could answer to.
+
+    It is the address that packets to elsewhere leave from (RFC 3261 section 8.1.1.8); connecting sends nothing.
+    """
+    if not ipaddress.ip_address(host).is_unspecified:
+        return host
+    v6 = ":" in host
+    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("2001:db8::1" if v6 else "192.0.2.1", 9))
+        except OSError:
+            return "::1" if v6 else "127.0.0.1"
+        found: str = probe.getsockname()[0]
+        return found
 
 
 def host_text(host: str) -> str:

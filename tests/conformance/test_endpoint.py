@@ -246,3 +246,25 @@ def test_requests_on_a_stream_are_answered_on_it(net: Network) -> None:
         net._take_stream(connection, two[at : at + 7])
     net.settle()
     assert [message.status for _, message in carol.arrivals] == [200, 200, 200]
+
+
+def test_rfc3261_21_4_1_malformed_request_on_a_stream_is_400_and_the_stream_goes_on(net: Network) -> None:
+    carol = net.agent("carol", transport="TCP")
+    good = [carol.request("OPTIONS", "sip:example.com", cseq=number) for number in (1, 2)]
+    bad = carol.request("SUBSCRIBE", "sip:alice@example.com", "Event: presence", "Expires: soon", cseq=7)
+    net.post_to_node(carol, good[0] + bad + b"\r\n\r\n" + good[1])
+    net.settle()
+    assert [(message.status, message.cseq) for _, message in carol.arrivals] == [(200, 1), (400, 7), (200, 2)]
+
+
+@pytest.mark.parametrize("t1_ms", [500, 2000, 60_000])
+def test_rfc3261_17_2_2_timer_j_follows_t1(t1_ms: int) -> None:
+    net = Network(f"server.timer_t1_ms={t1_ms}", f"server.timer_t2_ms={max(4000, t1_ms)}")
+    bob = net.agent("bob")
+    data = bob.request("OPTIONS", "sip:example.com")
+    bob.ask(data)
+    lifetime_s = 64 * t1_ms / 1000
+    net.advance(lifetime_s - 1.0, lifetime_s / 100)
+    assert len(net.node.transactions) == 1
+    net.advance(3.0)
+    assert len(net.node.transactions) == 0

@@ -92,7 +92,7 @@ def test_thousands_of_presentities_leave_every_container_empty() -> None:
     grown = {path: (before.get(path, 0), size) for path, size in after.items() if size > before.get(path, 0)}
     assert grown == {}
     tables = ("active_watchers", "shared_watchers", "presentity")
-    assert [net.rows(f"SELECT count(*) FROM {table}") for table in tables] == [[(0,)]] * 3  # noqa: S608
+    assert [net.rows(f"SELECT count(*) FROM {table}") for table in tables] == [[(0,)]] * 3
     net.advance(3800.0, 30.0)
     assert net.rows("SELECT count(*) FROM bindings") == [(0,)]
     assert net.tally.drops["internal error"] == 0
@@ -116,5 +116,3 @@ def test_the_walk_sees_what_is_held() -> None:
         "node.notify._sent",
     }
     assert expected <= held
-
-

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 import sip
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, Message, build_response, parse
+from presence._fastcore import CSEQ_STRIDE, Fanout, Message, ServerTransactions, build_response, parse
 from presence.tally import Tally
 from presence.transport.stream import TcpListener
+from presence.transport.udp import UdpListener, reachable_host
 
 NOW = 1_700_000_000.0
 PATIENCE_S = 20.0
@@ -259,3 +261,22 @@ def test_more_connections_than_allowed_are_closed_and_leave_nothing() -> None:
             writer.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_rfc3261_8_1_1_8_contact_names_an_address_also_for_a_wildcard(host: str) -> None:
+    table = Fanout(bytes(range(16)), NOW)
+    udp = UdpListener("127.0.0.1", 0)
+    udp.host = host
+    try:
+        udp.attach(table, ServerTransactions(bytes(range(16)), NOW))
+        contact = table.contact(table.reserve(), udp.link).decode()
+    finally:
+        udp.close()
+    assert contact.endswith(f"@{reachable_host(host)}:{udp.port}")
+    assert "0.0.0.0" not in contact
+
+
+@pytest.mark.parametrize(("host", "same"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
+def test_only_a_wildcard_is_called_by_another_name(host: str, same: bool) -> None:
+    assert (reachable_host(host) == host) is same
