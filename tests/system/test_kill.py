@@ -14,9 +14,9 @@ from paths import Paths
 from process import PATIENCE_S, ROOT, ServerProcess
 from wire import Heard
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("PRESENCE_KILLS", "10"))
+KILLS = int(os.environ.get("PRESENCE_KILLS", "100" if os.environ.get("CI") else "10"))
 KILLS_PER_DATABASE = 10
 SEED = int(os.environ.get("PRESENCE_SEED", "20260101"))
 USERS = 30
