@@ -14,7 +14,7 @@ from paths import Paths
 from process import PATIENCE_S, ROOT, ServerProcess
 from wire import Heard
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.system
 
 KILLS = int(os.environ.get("PRESENCE_KILLS", "100" if os.environ.get("CI") else "10"))
 KILLS_PER_DATABASE = 10
