@@ -101,6 +101,7 @@ class Node:
             user_agent=serve.software.encode(),
             contact_user=config.presence.contact_user.encode(),
             expires_offset_s=config.presence.expires_offset,
+            segmenting=serve.udp_segmentation,
         )
         self.endpoint = Endpoint(
             self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)

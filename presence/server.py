@@ -147,7 +147,9 @@ class Server:
             self.node.receive(requests, now)
         if more:
             self._loop.call_soon(self._readable_again, udp)
-        self._wake()
+        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
+        if requests or self.node.table.has_work():
+            self._wake()
 
     def _readable_again(self, udp: UdpListener) -> None:
         if self._accepting:

@@ -153,6 +153,11 @@ class Server:
     max_message_bytes: int = key(65535, "Largest SIP message taken.", within=(1500, 65535))
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
     idle_timeout_s: int = key(900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S))
+    udp_segmentation: bool = key(
+        True,
+        "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "
+        "machine may then show them as one large packet.",
+    )
     timer_t1_ms: int = key(500, "Estimate of the round trip time, T1 of RFC 3261 section 17.1.1.1.", within=(1, 60_000))
     timer_t2_ms: int = key(
         4000, "Longest pause between retransmissions, T2 of RFC 3261 section 17.1.2.2.", within=(1, 600_000)
