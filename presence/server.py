@@ -108,9 +108,10 @@ class Server:
         """Take over what the database holds, then open for requests."""
         node = self.node
         for udp in self._udp:
-            udp.attach(node.table, node.transactions)
+            udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
         for tcp in self._tcp:
+            tcp.advertised_host = self.config.server.advertised_host
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
             node.ways.add(tcp.local, tcp.link)
         taken, refused = node.load()
@@ -267,7 +268,7 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     server = Server(config)
     await server.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     _announce(server)
     await stop.wait()
