@@ -78,6 +78,7 @@ cdef class Message:
     cdef uint8_t source_ip[16]      # IPv4 as v4-mapped IPv6
     cdef uint16_t source_port
     cdef public uint32_t transaction    # index of its server transaction, 0 without one
+    cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
     cdef str text(self, Span s)
     cdef str value_at(self, int i)
@@ -180,6 +181,8 @@ cdef class Wheel:
 
 cdef struct Transaction:
     uint64_t key_low, key_high  # keyed 128-bit hash of what RFC 3261 section 17.2.3 matches by
+    uint64_t request_key        # of what section 8.2.2.2 knows a merged request by; 0 when it is not listed by that
+    uint32_t next_request       # in the hash bucket of `request_key`
     char* response
     uint32_t size
     uint32_t next               # in its hash bucket, or in the free list
@@ -190,11 +193,14 @@ cdef class ServerTransactions:
     cdef double lifetime_s
     cdef Wheel wheel
     cdef uint32_t* buckets
+    cdef uint32_t* requests     # buckets by request_key, as many
     cdef uint32_t bucket_count
     cdef Transaction* entries
     cdef uint32_t capacity, used, live, free_head
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
-    cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found) noexcept nogil
+    cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil
+    cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil
+    cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil
     cdef uint32_t allocate(self) noexcept nogil
     cdef int rehash(self) noexcept nogil
     cdef void remove(self, uint32_t index) noexcept nogil
@@ -231,6 +237,7 @@ cdef enum RowFlag:
     FLAG_OWN_BODY = 4           # `flying` was handed over for this row alone
     FLAG_FINAL_BODY = 8         # the final NOTIFY carries the state
     FLAG_RESERVING = 16         # (first row of a dialog) CSeq numbers were asked for
+    FLAG_RESENT = 32            # sent once more because its connection was lost
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE

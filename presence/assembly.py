@@ -1,6 +1,7 @@
 """Everything that decides, put together without a socket: tests drive it with a clock and a network of their own."""
 
 import secrets
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,6 +20,7 @@ from presence.publication import compositor
 from presence.publication.compositor import Compositor
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
+from presence.sip.lanes import Lanes
 from presence.store.base import Store, Write
 from presence.subscription import notifier
 from presence.subscription.book import Book
@@ -28,6 +30,7 @@ from presence.subscription.notify import Notify
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
 from presence.tally import Tally
+from presence.values import Aor
 
 SLICE = 256
 """NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
@@ -90,6 +93,7 @@ class Node:
         self._store = store
         self._registry = registry or load_packages()
         self._purge_at = 0.0
+        self._registrations = Lanes()
         now = clock.now()
         serve = config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
@@ -209,7 +213,7 @@ class Node:
 
     def pending(self) -> int:
         """Return how many changes wait for their commit."""
-        return len(self.compositor.lanes) + len(self.book.lanes)
+        return len(self.compositor.lanes) + len(self.book.lanes) + len(self._registrations)
 
     # ---- inside ----
 
@@ -217,9 +221,20 @@ class Node:
         self.notify.changed(package, presentity, received_at)
 
     def _register(self, transaction: ServerTransaction, now: float) -> None:
-        result = self._registrar.register(transaction.request, now)
+        aor = self._registrar.address_of_record(transaction.request)
+        # RFC 3261 section 10.3: in the order received, each atomically.
+        self._registrations.run(aor, partial(self._bind, transaction, aor, now))
+
+    def _bind(self, transaction: ServerTransaction, aor: Aor, now: float) -> None:
+        try:
+            result = self._registrar.register(transaction.request, now)
+        except Exception as error:
+            transaction.refuse(error)
+            self._registrations.leave(aor)
+            return
         if not result.writes:
             transaction.reply(200, result.headers)
+            self._registrations.leave(aor)
             return
 
         def committed(error: StoreError | None) -> None:
@@ -227,6 +242,7 @@ class Node:
                 transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
             else:
                 transaction.reply(200, result.headers)
+            self._registrations.leave(aor)
 
         self._store.submit(result.writes, committed)
 

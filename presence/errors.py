@@ -19,6 +19,10 @@ class StoreError(PresenceError):
     """The database refused a change; nothing of it was applied."""
 
 
+class RowMissing(StoreError):
+    """What was to be changed is no longer in the database: an operator took it out."""
+
+
 class SipError(PresenceError):
     """A request that deserves a failure response (RFC 3261 section 21)."""
 
@@ -97,8 +101,14 @@ class UnknownSubscription(SipError):
     status, reason = 481, "Subscription Does Not Exist"
 
 
+class LoopDetected(SipError):
+    """The same request came before, by another path (RFC 3261 section 8.2.2.2)."""
+
+    status, reason = 482, "Loop Detected"
+
+
 class TooManyHops(SipError):
-    """Max-Forwards reached zero (RFC 3261 section 8.2)."""
+    """Max-Forwards is used up (RFC 3261 section 16.3)."""
 
     status, reason = 483, "Too Many Hops"
 

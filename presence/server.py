@@ -14,6 +14,7 @@ from presence._fastcore import Message
 from presence.assembly import Node, count_start
 from presence.clock import SystemClock
 from presence.config import Config
+from presence.errors import ConfigError
 from presence.http.app import HttpServer, build_app
 from presence.shape import Listener
 from presence.store.sqlite import SqliteStore
@@ -61,7 +62,11 @@ class Server:
         try:
             for group in _by_address(self.config.server.listeners):
                 self._bind_group(group)
-        except OSError:
+            if self.config.http.address is not None:
+                host, port = self.config.http.address
+                self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
+                self._http.bind()
+        except (OSError, ConfigError):
             self._close_listeners()
             raise
 
@@ -125,9 +130,7 @@ class Server:
             self._loop.add_reader(udp.socket.fileno(), self._readable, udp)
         for tcp in self._tcp:
             await tcp.start()
-        if self.config.http.address is not None:
-            host, port = self.config.http.address
-            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
+        if self._http is not None:
             await self._http.start()
         self.ready = True
         self._tick()
@@ -232,6 +235,8 @@ class Server:
             udp.close()
         for tcp in self._tcp:
             tcp.close()
+        if self._http is not None:
+            self._http.close()
 
     def _count_datagrams(self) -> None:
         for name in ("strays", "retransmissions", "unsent", "keepalives"):

@@ -101,6 +101,7 @@ class Network:
         """What was sent where nobody is."""
         self._node_arguments = node_arguments
         self._connections: dict[int, TcpOrigin] = {}
+        self._opened: dict[Address, TcpOrigin] = {}
         self._flows = count(1)
         self._ports = count(5070)
         self._order = count()
@@ -249,8 +250,9 @@ class Network:
                 self.unreachable.append(((host, port), message))
                 self.node.table.fail_flight(slot, 503)
                 return
-            connection = self.connect(agent)
-            self.node.table.set_flow(slot, connection.flow)
+            connection = self._opened.get((host, port))
+            if connection is None or not connection.open:
+                connection = self._opened[host, port] = self.connect(agent)
         connection.write(message)
 
     def settle(self) -> None:

@@ -168,7 +168,7 @@ cdef class UdpSocket:
         cdef int n, i
         cdef list requests = []
         cdef Message message
-        cdef bint found
+        cdef bint found, merged
         cdef uint32_t transaction
         for i in range(SLAB_SLOTS):
             memset(&self.headers[i], 0, sizeof(mmsghdr))
@@ -191,8 +191,9 @@ cdef class UdpSocket:
                     self.strays += 1
                 continue
             transaction = 0
+            merged = False
             if not self.m.error:
-                transaction = self.transactions.find_or_begin(&self.m, &found)
+                transaction = self.transactions.find_or_begin(&self.m, &found, &merged)
                 if found:
                     self.repeat(transaction, i)
                     continue
@@ -200,6 +201,7 @@ cdef class UdpSocket:
             read_source(&self.addresses[i], message.source_ip, &message.source_port)
             message.origin = self.origin
             message.transaction = transaction
+            message.merged = merged
             message.received_at = now
             requests.append(message)
         return requests, n == SLAB_SLOTS

@@ -43,7 +43,7 @@ cdef class Fanout(NotifyFlights):
         row.key = self.next_key(slot, owner.cseq)
         row.flying_state = row.state
         # Rounded up: a second too few each time would make clients refresh ever earlier.
-        until = row.expires_at - self.expires_offset_s
+        until = <double>row.expires_at - self.expires_offset_s
         row.flying_left = <uint32_t>(until - now + 0.999) if until > now else 0
         row.flight = FLIGHT_FLYING
         row.began_ms = self.milliseconds(now)

@@ -97,6 +97,17 @@ cdef class NotifyFlights(WatcherTable):
             row.due_ms = self.milliseconds(at)
             self.retransmissions.arm(slot, at)
 
+    def resend(self, uint32_t slot):
+        """Send the NOTIFY in flight again, its connection being lost, where there is no timer E; False the second time."""
+        cdef Row* row = self.row(slot)
+        if row.flight != FLIGHT_FLYING or not self.links[row.link].reliable:
+            return True
+        if row.flags & FLAG_RESENT:
+            return False
+        row.flags |= FLAG_RESEND | FLAG_RESENT
+        self.queue(slot)
+        return True
+
     def reserved(self, uint32_t slot, uint32_t cseq_mark):
         """Continue after CSeq numbers up to `cseq_mark` were reserved in the database."""
         cdef uint32_t owner = self.row(slot).owner
@@ -216,7 +227,7 @@ cdef class NotifyFlights(WatcherTable):
     cdef void land(self, Row* row) noexcept nogil:
         self.in_flight -= 1
         row.flight = FLIGHT_IDLE
-        row.flags &= ~FLAG_RESEND
+        row.flags &= ~(FLAG_RESEND | FLAG_RESENT)
         drop_body(row.flying)
         row.flying = NULL
 
@@ -308,7 +319,7 @@ cdef class NotifyFlights(WatcherTable):
             self.report(slot, EVENT_EXPIRED, 0, 0)
 
     cdef uint32_t milliseconds(self, double now) noexcept nogil:
-        return <uint32_t><uint64_t>((now - self.epoch) * 1000.0)
+        return <uint32_t><int64_t>((now - self.epoch) * 1000.0)
 
     cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil:
         # Timer E doubles up to T2 on UDP; timer F (64*T1) is the only one on a reliable transport.

@@ -235,10 +235,6 @@ cdef class SubscriptionSlab:
         row.link = link
         row.flow = flow
 
-    def set_flow(self, uint32_t slot, uint32_t flow):
-        """Send the row's NOTIFYs on another connection of the same listener."""
-        self.row(slot).flow = flow
-
     def retarget(self, uint32_t slot, bytes uri, bytes route):
         """Replace the remote target after a target refresh (RFC 3261 section 12.2.2)."""
         cdef Row* row = self.row(slot)

@@ -48,10 +48,11 @@ cdef class ServerTransactions:
         self.wheel = Wheel(0.25, now, 512)
         self.bucket_count = 1024
         self.buckets = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))
+        self.requests = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))
         self.capacity = 1024
         self.entries = <Transaction*>calloc(self.capacity, sizeof(Transaction))
         self.used = 1       # entry 0 means "none"
-        if self.buckets == NULL or self.entries == NULL:
+        if self.buckets == NULL or self.requests == NULL or self.entries == NULL:
             raise MemoryError
 
     def __dealloc__(self):
@@ -61,6 +62,7 @@ cdef class ServerTransactions:
                 free(self.entries[i].response)
             free(self.entries)
         free(self.buckets)
+        free(self.requests)
 
     def __len__(self):
         return self.live
@@ -87,7 +89,33 @@ cdef class ServerTransactions:
         low[0] = a
         high[0] = b
 
-    cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found) noexcept nogil:
+    cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil:
+        cdef uint64_t key = hash_span(m, m.call_id, self.seed_low ^ (<uint64_t>m.cseq << 8 | m.method))
+        key = hash_span(m, m.from_tag, key)
+        if m.method == M_OTHER:
+            key = hash_span(m, m.method_name, key)
+        return key if key else 1
+
+    cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil:
+        # True when a transaction with the same From tag, Call-ID and CSeq is known already (RFC 3261 section 8.2.2.2).
+        cdef uint64_t key
+        cdef uint32_t* link
+        cdef uint32_t at
+        if m.to_tag.len or m.from_tag.len == 0:
+            return False
+        key = self.request_key_of(m)
+        link = &self.requests[<uint32_t>key & (self.bucket_count - 1)]
+        at = link[0]
+        while at:
+            if self.entries[at].request_key == key:
+                return True
+            at = self.entries[at].next_request
+        self.entries[index].request_key = key
+        self.entries[index].next_request = link[0]
+        link[0] = index
+        return False
+
+    cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil:
         # The index of the request's transaction; 0 when the table is full and the request goes without.
         cdef uint64_t low, high
         cdef uint32_t index, home
@@ -99,7 +127,7 @@ cdef class ServerTransactions:
                 found[0] = True
                 return index
             index = self.entries[index].next
-        found[0] = False
+        found[0] = merged[0] = False
         if self.live >= TX_LIMIT:
             return 0
         if self.live >= self.bucket_count and self.rehash() == 0:
@@ -113,6 +141,7 @@ cdef class ServerTransactions:
         self.entries[index].next = self.buckets[home]
         self.buckets[home] = index
         self.live += 1
+        merged[0] = self.enlist_request(m, index)
         return index
 
     cdef uint32_t allocate(self) noexcept nogil:
@@ -135,16 +164,25 @@ cdef class ServerTransactions:
     cdef int rehash(self) noexcept nogil:
         cdef uint32_t count = self.bucket_count * 2
         cdef uint32_t* buckets = <uint32_t*>calloc(count, sizeof(uint32_t))
+        cdef uint32_t* requests = <uint32_t*>calloc(count, sizeof(uint32_t))
         cdef uint32_t i, home
-        if buckets == NULL:
+        if buckets == NULL or requests == NULL:
+            free(buckets)
+            free(requests)
             return -1
         for i in range(1, self.used):
             if self.entries[i].state != TX_FREE:
                 home = <uint32_t>self.entries[i].key_low & (count - 1)
                 self.entries[i].next = buckets[home]
                 buckets[home] = i
+                if self.entries[i].request_key:
+                    home = <uint32_t>self.entries[i].request_key & (count - 1)
+                    self.entries[i].next_request = requests[home]
+                    requests[home] = i
         free(self.buckets)
+        free(self.requests)
         self.buckets = buckets
+        self.requests = requests
         self.bucket_count = count
         return 0
 
@@ -155,6 +193,12 @@ cdef class ServerTransactions:
             link = &self.entries[link[0]].next
         if link[0] == index:
             link[0] = entry.next
+        if entry.request_key:
+            link = &self.requests[<uint32_t>entry.request_key & (self.bucket_count - 1)]
+            while link[0] and link[0] != index:
+                link = &self.entries[link[0]].next_request
+            if link[0] == index:
+                link[0] = entry.next_request
         free(entry.response)
         memset(entry, 0, sizeof(Transaction))
         entry.next = self.free_head
@@ -162,9 +206,13 @@ cdef class ServerTransactions:
         self.live -= 1
 
     def begin(self, Message request):
-        """Return (index, retransmission): the transaction of a request, and whether it is known already."""
-        cdef bint found = False
-        cdef uint32_t index = self.find_or_begin(&request.m, &found)
+        """Return (index, retransmission): the transaction of a request, and whether it is known already.
+
+        Sets `merged` when the same request has come in another transaction, that is by another path.
+        """
+        cdef bint found = False, merged = False
+        cdef uint32_t index = self.find_or_begin(&request.m, &found, &merged)
+        request.merged = merged
         return index, found
 
     def complete(self, uint32_t index, bytes response, double now):

@@ -67,11 +67,19 @@ class HttpServer:
         )
         self._serving: asyncio.Task[None] | None = None
 
+        self._listener: socket.socket | None = None
+
+    def bind(self) -> None:
+        """Take the address before anything else is begun; raises `ConfigError` when it cannot be had."""
+        self._listener = self._bind()
+        self.port = self._listener.getsockname()[1]
+
     async def start(self) -> None:
-        """Listen; raises `ConfigError` when the address cannot be had."""
-        listener = self._bind()
-        self.port = listener.getsockname()[1]
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        """Listen; raises `ConfigError` when the address is not taken yet and cannot be had."""
+        if self._listener is None:
+            self.bind()
+        assert self._listener is not None
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         listening = asyncio.create_task(self._server.listening.wait())
         await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
@@ -82,6 +90,13 @@ class HttpServer:
             self._server.should_exit = True
             await self._serving
             self._serving = None
+        self.close()
+
+    def close(self) -> None:
+        """Release the address."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _bind(self) -> socket.socket:
         """Bind here and not in uvicorn, which would end the process when the port is taken."""
@@ -89,6 +104,8 @@ class HttpServer:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self._host, self.port))
+            # Until it listens another socket could still take the address too.
+            listener.listen()
         except OSError as failure:
             listener.close()
             raise ConfigError(

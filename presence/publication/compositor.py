@@ -11,6 +11,7 @@ from presence.errors import (
     BadRequest,
     IntervalTooBrief,
     NotFound,
+    RowMissing,
     SipError,
     StoreError,
     Unavailable,
@@ -194,6 +195,13 @@ class Compositor:
         received_at: float,
         error: StoreError | None,
     ) -> None:
+        if isinstance(error, RowMissing) and old is not None:
+            # Memory holds nothing that the database does not: the publication is over.
+            self._forget(resource, old)
+            self._changed(*resource, received_at)
+            transaction.refuse(UnknownEntityTag())
+            self.lanes.leave(resource)
+            return
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
             self.lanes.leave(resource)

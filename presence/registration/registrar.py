@@ -60,10 +60,10 @@ class Registrar:
     def register(self, request: Message, now: float) -> Registration:
         """Decide about a REGISTER; who sent it is known and allowed by now (steps 3 and 4).
 
-        Raises the `SipError` that answers it. Sees committed bindings only: of two requests for one address
-        of record in flight at once, the answer to the later may lack what the earlier binds.
+        Raises the `SipError` that answers it. Sees committed bindings only: the caller keeps the requests for one
+        address of record in order.
         """
-        aor = self._address_of_record(request)
+        aor = self.address_of_record(request)
         bindings = {binding.contact: binding for binding in self._current(aor, now)}
         contacts = list(islice(request.values("Contact"), self._max_bindings + 1))
         if len(contacts) > self._max_bindings:
@@ -76,7 +76,8 @@ class Registrar:
             raise Forbidden("Too Many Contacts")
         return Registration(aor, writes, tuple(_contact_line(binding, now) for binding in bindings.values()))
 
-    def _address_of_record(self, request: Message) -> Aor:
+    def address_of_record(self, request: Message) -> Aor:
+        """Return whose bindings a REGISTER is about; raises NotFound when they are not kept here."""
         aor = parse_uri(parse_name_addr(request.header("To") or "").uri).aor()
         served = {parse_uri(request.uri).host, aor.domain} if self._domains else set()
         if not aor.username or not served <= self._domains:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import apsw
 
-from presence.errors import StoreError
+from presence.errors import RowMissing, StoreError
 from presence.store.base import Done, Value, Write
 from presence.store.queries import load_migrations, load_queries
 from presence.store.submission import Finished, Outcome, Submission, cut_groups, refuse, storable
@@ -265,7 +265,7 @@ def _apply(connection: apsw.Connection, group: list[Submission]) -> list[Outcome
             for query, params in submission.writes:
                 _execute(cursor, query.sql, params)
                 if query.must_change and not connection.changes():
-                    raise StoreError(f"{query.name} found no row")
+                    raise RowMissing(f"{query.name} found no row")
         cursor.execute("COMMIT")
     except Exception as refused:
         if connection.in_transaction:
@@ -274,6 +274,8 @@ def _apply(connection: apsw.Connection, group: list[Submission]) -> list[Outcome
         if len(group) > 1:
             middle = len(group) // 2
             return _apply(connection, group[:middle]) + _apply(connection, group[middle:])
+        if isinstance(refused, RowMissing):
+            return refuse(group, refused)
         return refuse(group, StoreError(f"the database refused the change: {refused}"))
     return [Outcome(submission, None) for submission in group]
 

@@ -73,7 +73,11 @@ class Book:
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         way = self._ways.choose(link, target)
+        before = self._table.facts(slot)[2]
         self._table.set_target(slot, link if way is None else way, target.host, target.port, target.flow)
+        if before != target.flow:
+            # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
+            self._table.resend(slot)
 
     def reaches(self, link: int, target: Target) -> bool:
         """Whether there is a listener of the target's transport and address family."""

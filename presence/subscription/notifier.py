@@ -11,6 +11,7 @@ from presence.errors import (
     NotAcceptable,
     NotFound,
     OutOfOrder,
+    RowMissing,
     StoreError,
     Unavailable,
     UnknownSubscription,
@@ -39,6 +40,9 @@ from presence.subscription.rows import Key
 from presence.values import Aor, SubscriptionStatus
 
 HOUR_S = 3600
+
+LAST_INSTANT = 2**32 - 1
+"""The latest epoch second the watcher table can hold."""
 
 
 class Limits(NamedTuple):
@@ -145,6 +149,9 @@ class Notifier:
             raise IntervalTooBrief(headers=(("Min-Expires", str(self._limits.min_expires_s)),))
         return min(asked, self._limits.max_expires_s)
 
+    def _until(self, now: float, expires_s: int) -> int:
+        return min(int(now) + expires_s + self._limits.expires_offset_s, LAST_INSTANT)
+
     def _check_bodies(self, request: Message, package: EventPackage) -> None:
         values = request.values("Accept")
         if values:
@@ -215,7 +222,7 @@ class Notifier:
             key.insert(
                 draft.dialog,
                 watcher=watcher,
-                expires_at=int(draft.now) + draft.expires_s + self._limits.expires_offset_s,
+                expires_at=self._until(draft.now, draft.expires_s),
                 remote_cseq=draft.transaction.request.cseq,
                 status=draft.decision.status,
                 reason=draft.decision.reason,
@@ -254,6 +261,7 @@ class Notifier:
             resource = self._notify.resource(draft.package, draft.presentity)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
+                self._book.forget(slot, slot)
                 self._notify.release_unused(resource)
             else:
                 self._notify.watcher_changed(resource, self._notify.record(slot))
@@ -265,7 +273,7 @@ class Notifier:
         request = draft.transaction.request
         resource = self._notify.resource(draft.package, draft.presentity)
         local_tag = self._book.foreign_tag(draft.owner)
-        until = int(draft.now) + draft.expires_s + self._limits.expires_offset_s
+        until = self._until(draft.now, draft.expires_s)
         self._table.fill(
             draft.slot,
             resource.gid,
@@ -297,7 +305,7 @@ class Notifier:
         dialog = self._book.dialog(owner, read_contact(request))
         target = self._target(dialog, transaction)
         facts = self._table.facts(slot)
-        until = int(now) + expires_s + self._limits.expires_offset_s
+        until = self._until(now, expires_s)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
         mark = max(facts[6] + CSEQ_STRIDE, facts[7])
         write = self._book.key(slot).refresh(
@@ -328,28 +336,49 @@ class Notifier:
         mark: int,
         error: StoreError | None,
     ) -> None:
-        if error is not None:
+        if isinstance(error, RowMissing):
+            # An operator took the subscription out of the database.
+            transaction.refuse(UnknownSubscription())
+            self._ending.terminate(slot, Input.DEACTIVATED)
+        elif error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
             self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
-            uri, route = dialog.request_line()
-            for usage in self._table.usages(owner):
-                self._table.retarget(
-                    usage, uri.encode("utf-8", "surrogateescape"), route.encode("utf-8", "surrogateescape")
-                )
-                self._book.aim(usage, transaction.origin.link, target)
+            # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
+            self._table.settle(slot)
+            self._retarget(owner, dialog, target, transaction.origin.link)
             self._accept(transaction, slot, expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))
         self._book.lanes.leave(owner)
 
-    def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
-        writes = self._book.removal(slot)
-        self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner))
+    def _retarget(self, owner: int, dialog: Dialog, target: Target, link: int) -> None:
+        """Move the dialog's NOTIFYs to its new remote target (RFC 3261 section 12.2.2)."""
+        uri, route = (text.encode("utf-8", "surrogateescape") for text in dialog.request_line())
+        for usage in self._table.usages(owner):
+            self._table.retarget(usage, uri, route)
+            self._book.aim(usage, link, target)
 
-    def _unsubscribed(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
+    def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
+        moved = None
+        if transaction.request.values("Contact"):
+            dialog = self._book.dialog(owner, read_contact(transaction.request))
+            moved = (dialog, self._target(dialog, transaction))
+        writes = self._book.removal(slot)
+        self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner, moved))
+
+    def _unsubscribed(
+        self,
+        transaction: ServerTransaction,
+        slot: int,
+        owner: int,
+        moved: tuple[Dialog, Target] | None,
+        error: StoreError | None,
+    ) -> None:
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
+            if moved is not None:
+                self._retarget(owner, *moved, transaction.origin.link)
             expires_at = self._table.facts(slot)[9]
             self._table.refresh(slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0)
             self._accept(transaction, slot, 0)

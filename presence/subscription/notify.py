@@ -114,8 +114,13 @@ class Notify:
             if resource.gid not in self._by_gid:
                 continue
             if resource.watchers is not None:
-                for slot in self._table.group_slots(resource.gid):
+                slots = self._table.group_slots(resource.gid)
+                for slot in slots:
                     self._offer(slot, resource, now)
+                # Once for all of them: each looks at every other otherwise.
+                reached = (self._sent[slot][1] for slot in slots if slot in self._sent)
+                listening = [sequence for sequence in reached if sequence is not None]
+                resource.watchers.forget(min(listening, default=resource.watchers.sequence))
                 continue
             told = resource.fanned
             document = self._refresh_body(resource)
@@ -199,8 +204,6 @@ class Notify:
             return
         self._sent[slot] = (version + 1, sequence)
         self._table.notify_row(slot, _tail(resource.package.content_type, body))
-        listening = [self._sent[s][1] for s in self._table.group_slots(resource.gid) if s in self._sent]
-        resource.watchers.forget(min((s for s in listening if s is not None), default=sequence))
 
     def _watchers(self, resource: Resource) -> Iterable[WatcherRecord]:
         watched = self._resources.get((resource.package.watches, resource.presentity))

@@ -96,13 +96,14 @@ class Upkeep:
         mark = facts[6] + 2 * CSEQ_STRIDE
         writes = [self._book.key(usage).reserve(mark, self._book.boot) for usage in self._table.usages(facts[3])]
         if writes:
-            self._store.submit(writes, partial(self._reserved, slot, mark))
+            self._store.submit(writes, partial(self._reserved, slot, self._table.to_tag(slot), mark))
         else:
             # Only final NOTIFYs are left in this dialog; their rows are gone already.
             self._table.reserved(slot, NEVER_ENDS)
 
-    def _reserved(self, slot: int, mark: int, error: StoreError | None) -> None:
-        if self._table.state(slot) == "free":
+    def _reserved(self, slot: int, to_tag: bytes, mark: int, error: StoreError | None) -> None:
+        if self._table.state(slot) == "free" or self._table.to_tag(slot) != to_tag:
+            # Nothing was reserved for the dialog that has the slot by now.
             return
         if error is None:
             self._table.reserved(slot, mark)
@@ -191,7 +192,8 @@ class Restorer:
             remote_cseq=row.remote_cseq,
             cseq=reached,
             cseq_mark=reached + CSEQ_STRIDE,
-            expires_at=max(0, row.expires),
+            # The table takes 0 for "has expired already".
+            expires_at=max(1, row.expires),
             pending=pending,
             view=0 if pending else decision.view,
             subscribed_at=row.subscribed_at or 0,

@@ -30,6 +30,10 @@ class Connection(asyncio.Protocol):
         self.flow = 0
         self.peer: tuple[str, int] = ("", 0)
         self.heard_at = 0.0
+        self.carried: set[int] = set()
+        """Slots whose NOTIFYs went out here."""
+        self._unanswered = 0
+        self._ended = False
 
     @property
     def link(self) -> int:
@@ -53,14 +57,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut what came into messages; answer keep-alives (RFC 5626 section 4.4.1)."""
-        self.heard_at = self._listener.now()
+        now = self._listener.now()
         messages = self._framer.feed(data)
-        for _ in range(min(self._framer.pings, 16)):
+        pings = self._framer.pings
+        for _ in range(min(pings, 16)):
             self.write(b"\r\n")
+        if messages or pings:
+            # Bytes that never make a message do not keep a connection alive.
+            self.heard_at = now
         for message in messages:
             message.origin = self
             message.set_source(*self.peer)
-            message.received_at = self.heard_at
+            message.received_at = now
+            self._unanswered += message.is_request and message.answerable and message.method != "ACK"
         if messages:
             self._listener.received(messages)
         if self._framer.broken:
@@ -71,6 +80,19 @@ class Connection(asyncio.Protocol):
     def respond(self, request: Message, response: bytes) -> None:
         """Send a response on the connection the request came in on (RFC 3261 section 18.2.2)."""
         self.write(response)
+        self._unanswered -= 1
+        if self._ended and not self._unanswered:
+            self.close()
+
+    def eof_received(self) -> bool:
+        """Keep the way back open for the answers to a peer that has said all it wanted to."""
+        self._ended = True
+        return self._unanswered > 0
+
+    @property
+    def standing(self) -> bool:
+        """Whether a request may still be sent on it."""
+        return self._stream is not None and not self._ended and not self._stream.is_closing()
 
     def write(self, data: bytes) -> None:
         """Send bytes; a peer that does not read loses the connection."""
@@ -83,8 +105,12 @@ class Connection(asyncio.Protocol):
         self._stream.write(data)
 
     def close(self) -> None:
-        """Send what is queued, then close."""
-        if self._stream is not None:
+        """Send what is queued, then close; a second call does not wait for a peer that does not read."""
+        if self._stream is None:
+            return
+        if self._stream.is_closing():
+            self._stream.abort()
+        else:
             self._stream.close()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -122,7 +148,7 @@ class TcpListener:
         self._connections: dict[int, Connection] = {}
         self._last_flow = 0
         self._server: asyncio.Server | None = None
-        self._opening: dict[tuple[str, int], deque[tuple[int, bytes]]] = {}
+        self._opening: dict[tuple[str, int], deque[tuple[int, bytes, int, bytes]]] = {}
         self._opened_to: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -153,16 +179,27 @@ class TcpListener:
         self._connections[connection.flow] = connection
 
     def lost(self, connection: Connection) -> None:
-        """Forget a connection; NOTIFYs of its subscriptions open a new one."""
-        if self._connections.get(connection.flow) is connection:
-            del self._connections[connection.flow]
-            if self._opened_to.get(connection.peer) == connection.flow:
-                del self._opened_to[connection.peer]
+        """Forget a connection; NOTIFYs of its subscriptions, also those in flight, open a new one."""
+        if self._connections.get(connection.flow) is not connection:
+            return
+        del self._connections[connection.flow]
+        if self._opened_to.get(connection.peer) == connection.flow:
+            del self._opened_to[connection.peer]
+        table = self._table
+        assert table is not None
+        for slot in connection.carried:
+            if table.state(slot) == "free":
+                continue
+            leads_here = table.facts(slot)[2] == connection.flow or table.target(slot) == connection.peer
+            if leads_here and not table.resend(slot):
+                # RFC 3261 section 17.1.4: it was lost before, so the target counts as unreachable.
+                table.fail_flight(slot, 503)
 
     def deliver(self, flow: int, host: str, port: int, message: bytes, slot: int) -> None:
         """Send a NOTIFY on its flow, or open a connection to its target (RFC 3261 section 18.1.1)."""
-        connection = self._connections.get(flow) or self._connections.get(self._opened_to.get((host, port), 0))
+        connection = self._standing(flow) or self._standing(self._opened_to.get((host, port), 0))
         if connection is not None:
+            connection.carried.add(slot)
             connection.write(message)
             return
         waiting = self._opening.get((host, port))
@@ -171,10 +208,14 @@ class TcpListener:
             task = asyncio.get_running_loop().create_task(self._open(host, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        waiting.append((slot, message))
+        assert self._table is not None
+        waiting.append((slot, self._table.to_tag(slot), flow, message))
+
+    def _standing(self, flow: int) -> Connection | None:
+        connection = self._connections.get(flow)
+        return connection if connection is not None and connection.standing else None
 
     async def _open(self, host: str, port: int) -> None:
-        assert self._table is not None
         loop = asyncio.get_running_loop()
         connection: Connection | None = None
         try:
@@ -182,16 +223,24 @@ class TcpListener:
                 _, connection = await loop.create_connection(lambda: Connection(self), host, port)
         except OSError:
             self.tally.drops["connection refused"] += 1
-        if connection is not None and connection.flow:
-            self._opened_to[host, port] = connection.flow
-        for slot, message in self._opening.pop((host, port)):
-            if connection is not None and connection.flow:
-                if self._table.state(slot) != "free":
-                    self._table.set_flow(slot, connection.flow)
+        opened = connection is not None and connection.standing and connection.flow
+        if opened:
+            self._opened_to[host, port] = opened
+        for slot, to_tag, flow, message in self._opening.pop((host, port)):
+            if opened and connection is not None:
+                connection.carried.add(slot)
                 connection.write(message)
-            elif self._table.state(slot) != "free":
-                # RFC 3261 section 8.1.3.1: an unreachable target counts as 503.
-                self._table.fail_flight(slot, 503)
+            else:
+                self._fail(slot, to_tag, flow, (host, port))
+
+    def _fail(self, slot: int, to_tag: bytes, flow: int, target: tuple[str, int]) -> None:
+        """Let an unreachable target count as 503 (RFC 3261 section 8.1.3.1)."""
+        table = self._table
+        if table is None or table.state(slot) == "free" or table.to_tag(slot) != to_tag:
+            # The slot is another dialog's by now.
+            return
+        if table.target(slot) == target and table.facts(slot)[2] == flow:
+            table.fail_flight(slot, 503)
 
     def close_idle(self, before: float) -> None:
         """Close connections on which nothing was heard since `before`."""

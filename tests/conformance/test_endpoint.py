@@ -62,6 +62,32 @@ def test_rfc3261_16_3_max_forwards_0_is_483(bob: Agent, method: str) -> None:
     assert bob.ask(data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 483
 
 
+def test_rfc4475_3_3_11_options_are_answered_at_the_last_hop(bob: Agent) -> None:
+    data = bob.request("OPTIONS", "sip:example.com")
+    assert bob.ask(data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 200
+
+
+def test_rfc3261_8_2_2_2_merged_request_is_482_and_serves_once(net: Network, bob: Agent) -> None:
+    same = {"call_id": "merged", "from_tag": "m", "cseq": 7}
+    heads = ("Event: presence", f"Contact: {bob.contact}")
+    first = bob.request("SUBSCRIBE", "sip:alice@example.com", *heads, **same)
+    other = bob.request("SUBSCRIBE", "sip:alice@example.com", *heads, **same)
+    assert (bob.ask(first).status, bob.ask(other).status) == (200, 482)
+    assert bob.ask(bob.request("OPTIONS", "sip:example.com", **same)).status == 200
+    assert net.rows("SELECT count(*) FROM active_watchers") == [(1,)]
+    # It is merged while the first transaction is known, that is until timer J.
+    net.advance(40.0)
+    bob.status = 200
+    assert bob.ask(bob.request("SUBSCRIBE", "sip:alice@example.com", *heads, **same)).status == 200
+
+
+def test_rfc3261_8_2_2_2_what_differs_is_not_merged(bob: Agent) -> None:
+    base = {"call_id": "mixed", "from_tag": "m", "cseq": 7}
+    assert bob.ask(bob.request("OPTIONS", "sip:example.com", **base)).status == 200
+    for change in ({"call_id": "mixed2"}, {"from_tag": "n"}, {"cseq": 8}):
+        assert bob.ask(bob.request("OPTIONS", "sip:example.com", **{**base, **change})).status == 200
+
+
 def test_rfc3261_21_5_6_other_version_is_505(bob: Agent) -> None:
     data = bob.request("OPTIONS", "sip:example.com").replace(b" SIP/2.0\r\nVia", b" SIP/3.0\r\nVia", 1)
     assert bob.ask(data).status == 505

@@ -456,8 +456,16 @@ def test_expiry_that_cannot_be_written_is_tried_again(net: Network, alice: Agent
     assert publications(net) == 0
 
 
-def test_publication_that_somebody_deleted_in_the_database_is_not_refreshed(net: Network, alice: Agent) -> None:
+@pytest.mark.parametrize("body", ["", sip.pidf("again")])
+def test_rfc3903_6_publication_an_operator_deleted_is_412_and_over(
+    net: Network, alice: Agent, bob: Agent, body: str
+) -> None:
+    watch = bob.subscribe()
     publication = alice.publication()
     publication.publish(body=sip.pidf())
     net.rows("DELETE FROM presentity")
-    assert publication.publish().status == 503
+    assert publication.publish(body=body).status == 412
+    assert "closed" in watch.body
+    assert net.node.compositor.counts() == {}
+    assert publication.publish(body=sip.pidf("anew"), etag="").status == 200
+    assert "anew" in watch.body

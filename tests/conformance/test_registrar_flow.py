@@ -132,3 +132,23 @@ def test_registering_is_no_publication(alice: Agent, bob: Agent, phone: Phone) -
     phone.register(f"Contact: <{DESK}>")
     assert len(watch.notifies) == 1
     assert alice.notifies == []
+
+
+def test_rfc3261_10_3_registers_of_one_user_are_processed_in_order(net: Network, alice: Agent, phone: Phone) -> None:
+    """The second is decided when the first is committed, although both came at once."""
+    answers: list[Message | None] = []
+    alice.send(phone.write(f"Contact: <{DESK}>", "Expires: 600"), answers.append)
+    alice.send(phone.write(f"Contact: <{MOBILE}>", "Expires: 600"), answers.append)
+    net.settle()
+    first, second = (bindings(answer) for answer in answers if answer)
+    assert (set(first), set(second)) == ({DESK}, {DESK, MOBILE})
+    assert net.node.pending() == 0
+
+
+def test_registers_at_once_cannot_exceed_the_most_bindings(net: Network, alice: Agent, phone: Phone) -> None:
+    answers: list[Message | None] = []
+    for number in range(30):
+        alice.send(phone.write(f"Contact: <sip:alice@127.0.0.1:{6000 + number}>"), answers.append)
+    net.settle()
+    assert [answer.status for answer in answers if answer] == [200] * 10 + [403] * 20
+    assert net.rows("SELECT count(*) FROM bindings") == [(10,)]

@@ -118,6 +118,23 @@ def test_sigterm_waits_for_the_answer_to_a_notify(server: ServerProcess, kind: t
         assert server.wait() == 0
 
 
+@pytest.mark.parametrize("kind", [UdpAgent, TcpAgent])
+def test_draining_refuses_new_requests_and_new_connections(server: ServerProcess, kind: type[UdpAgent | TcpAgent]):
+    """What is open goes on to be heard, so that a client learns at once to try later (RFC 3261 section 21.5.4)."""
+    with kind(server.port) as agent, kind(server.port) as other:
+        assert other.ask("OPTIONS", "sip:example.com").status == 200
+        Watcher(agent).subscribe()
+        server.terminate()
+        until("draining", lambda: server.says("draining"))
+        refused = [other.ask("OPTIONS", "sip:example.com"), other.publish("alice", pidf("alice", ("a", "open", "x")))]
+        assert [response.status for response in refused] == [503, 503]
+        assert all(int(response["Retry-After"]) > 0 for response in refused)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+        agent.notify()
+        assert server.wait() == 0
+
+
 def test_sigterm_waits_no_longer_than_the_drain_timeout(tmp_path: Path):
     with ServerProcess(tmp_path, "--set=server.drain_timeout_s=1") as server, UdpAgent(server.port) as agent:
         Watcher(agent).subscribe()
@@ -221,7 +238,9 @@ def test_an_http_port_in_use_is_named_by_its_key(tmp_path: Path):
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
-    assert f"http.listen: cannot listen on 127.0.0.1 port {port}" in ended.stderr.splitlines()[-1]
+    (line,) = ended.stderr.splitlines()
+    assert f"http.listen: cannot listen on 127.0.0.1 port {port}" in line
+    assert list(tmp_path.iterdir()) == [], "the database was not touched"
 
 
 def test_a_newer_schema_is_left_alone(tmp_path: Path):

@@ -419,3 +419,43 @@ def test_random_lives_keep_groups_and_rows_consistent(table):
                 table.settle(slot)
     assert len(table) == len(alive)
     assert table.counters()["in_flight"] == 0
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 0.7, 15.0, 31.9])
+def test_rfc3261_17_1_2_timers_do_not_mind_milliseconds_that_wrap(table, behind_s):
+    """A row counts 32 bits of milliseconds since the start of the table: 49.7 days."""
+    begin = NOW + 2**32 / 1000 - behind_s
+    gid = table.add_group(b"presence")
+    table.set_body(gid, 1, BODY)
+    table.tick(begin)
+    slot = subscribe(table, gid, expires_s=60 * 86400)
+    table.notify(slot)
+    (first,) = sent(table, begin)
+    at, waits = begin, []
+    while table.flight(slot) == "flying":
+        at += 0.01
+        table.tick(at)
+        again = sent(table, at)
+        assert all(message.raw == first.raw for message in again)
+        waits += [round(at - begin, 1)] * len(again)
+    assert waits == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+    assert round(at - begin, 1) == 32.0
+    assert table.take_events() == [(slot, "failed", 408, 0)]
+
+
+def test_rfc6665_4_2_2_retry_after_does_not_mind_milliseconds_that_wrap(table):
+    begin = NOW + 2**32 / 1000 - 3600
+    gid = table.add_group(b"presence")
+    table.set_body(gid, 1, BODY)
+    table.tick(begin)
+    slot = subscribe(table, gid, expires_s=60 * 86400)
+    table.notify(slot)
+    (notify,) = sent(table, begin)
+    answer(table, notify, 503, begin, "Retry-After: 7200\r\n")
+    assert table.take_events() == [(slot, "failed", 503, 7200)]
+    table.retry(slot, begin + 7200)
+    for at in range(10, 7200, 10):
+        table.tick(begin + at)
+        assert sent(table, begin + at) == []
+    table.tick(begin + 7201)
+    assert len(sent(table, begin + 7201)) == 1

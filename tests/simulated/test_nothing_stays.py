@@ -1,0 +1,118 @@
+"""What peers choose leaves nothing behind: every container of the node is as small in the end as in the beginning."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import sip
+from net import Agent, Network, Subscription
+
+from presence._fastcore import Fanout, ServerTransactions, Wheel
+
+PLACES = 1000
+SETTINGS = ("presence.max_expires_subscribe=120", "presence.max_expires_publish=120", "server.timer_t1_ms=100")
+COUNTS = ("requests", "responses", "drops", "notifies", "counts")
+"""Counters by words of our own; `Tally` has tests that they do not grow."""
+
+
+def sizes(thing: object, path: str = "node", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
+    """Walk everything the node holds by attribute; yield the size of each container by its path."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen or isinstance(thing, type):
+        return
+    seen.add(id(thing))
+    if isinstance(thing, dict | set | list | deque):
+        yield path, len(thing)
+        values = list(thing.values()) if isinstance(thing, dict) else list(thing)
+        for value in values:
+            yield from sizes(value, f"{path}[]", seen)
+        return
+    if isinstance(thing, Fanout | ServerTransactions | Wheel):
+        yield path, len(thing)
+    if not type(thing).__module__.startswith("presence."):
+        return
+    names = [*getattr(thing, "__dict__", {}), *getattr(type(thing), "__slots__", ())]
+    for name in names:
+        if name not in COUNTS and hasattr(thing, name):
+            yield from sizes(getattr(thing, name), f"{path}.{name}", seen)
+
+
+def measure(net: Network) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for path, size in sizes(net.node):
+        total[path] = total.get(path, 0) + size
+    return total
+
+
+def live(net: Network, agent: Agent, other: Agent, number: int) -> None:
+    """What one presentity goes through, with names nobody used before."""
+    chance = net.random
+    uri = f"sip:user{number}@host{number}.example.com"
+    event = chance.choice(("presence", "presence", "message-summary"))
+    strict = f"Record-Route: <sip:127.0.0.1:{agent.address[1]}>"
+    kinds: dict[str, Any] = {} if event == "presence" else {"content_type": "application/simple-message-summary"}
+    body = sip.pidf(f"note{number}") if event == "presence" else "Messages-Waiting: yes\r\n"
+    extra = (strict,) if chance.random() < 0.2 else ()
+    watch = Subscription(agent, uri, event=event, event_id=f"id{number}" if chance.random() < 0.5 else "")
+    watch.send(*extra, expires=chance.choice((0, 60, 120)))
+    net.settle()
+    winfo = Subscription(other, uri, event="presence.winfo")
+    winfo.send(expires=chance.choice((0, 60, 120)))
+    net.settle()
+    publication = agent.publication(uri, event, **kinds)
+    publication.send(body=body, expires=chance.choice((0, 60, 120)))
+    net.settle()
+    if publication.etag:
+        publication.send(body=chance.choice(("", body)), expires=chance.choice((0, 60)))
+    if watch.dialog.remote_tag:
+        watch.send(expires=chance.choice((0, 60, 90)))
+    contact = f"Contact: <sip:x{number}@127.0.0.1:{agent.address[1]}>"
+    register = agent.request("REGISTER", "sip:example.com", contact, to=f"<sip:user{number}@example.com>")
+    agent.send(register)
+    agent.send(agent.request(f"METHOD{number}", uri))
+    net.settle()
+
+
+def test_thousands_of_presentities_leave_every_container_empty() -> None:
+    net = Network(*SETTINGS, seed=1)
+    net.settle()
+    before = measure(net)
+    agents = [net.agent("bob"), net.agent("carol", transport="TCP"), net.agent("silent"), net.agent("refusing")]
+    agents[2].status, agents[3].status = None, 481
+    for number in range(PLACES):
+        live(net, net.random.choice(agents), net.random.choice(agents), number)
+        if number % 50 == 49:
+            net.advance(10.0, 1.0)
+        for agent in agents:
+            agent.subscriptions.clear()
+            agent.arrivals.clear()
+    assert len(net.node.table) > 0
+    net.advance(400.0, 1.0)
+    after = measure(net)
+    grown = {path: (before.get(path, 0), size) for path, size in after.items() if size > before.get(path, 0)}
+    assert grown == {}
+    tables = ("active_watchers", "shared_watchers", "presentity")
+    assert [net.rows(f"SELECT count(*) FROM {table}") for table in tables] == [[(0,)]] * 3
+    net.advance(3800.0, 30.0)
+    assert net.rows("SELECT count(*) FROM bindings") == [(0,)]
+    assert net.tally.drops["internal error"] == 0
+
+
+def test_the_walk_sees_what_is_held() -> None:
+    net = Network(seed=1)
+    bob = net.agent("bob")
+    bob.subscribe()
+    bob.subscribe(event="presence.winfo", uri="sip:bob@example.com")
+    bob.publication().publish(body=sip.pidf())
+    held = {path for path, size in measure(net).items() if size}
+    expected = {
+        "node.table",
+        "node.transactions",
+        "node.compositor._resources",
+        "node.compositor._numbered",
+        "node.compositor._expiry",
+        "node.notify._resources",
+        "node.notify._by_gid",
+        "node.notify._sent",
+    }
+    assert expected <= held

@@ -1,0 +1,261 @@
+"""TCP connections over loopback: half-closed, broken, never read from, never speaking."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import sip
+
+from presence._fastcore import CSEQ_STRIDE, Fanout, Message, build_response, parse
+from presence.tally import Tally
+from presence.transport.stream import TcpListener
+
+NOW = 1_700_000_000.0
+PATIENCE_S = 20.0
+OPTIONS = sip.request("OPTIONS", "sip:example.com", via="SIP/2.0/TCP 127.0.0.1:5070;rport")
+
+
+class Rim:
+    """A listener with the watcher table behind it, and a clock by hand."""
+
+    def __init__(self, max_connections: int = 10) -> None:
+        self.at = NOW
+        self.table = Fanout(bytes(range(16)), NOW)
+        self.tally = Tally()
+        self.requests: list[Message] = []
+        self.listener = TcpListener("127.0.0.1", 0, max_message=65535, max_connections=max_connections)
+        self.listener.attach(self.table, self.tally, self._received, lambda: self.at)
+        self.gid = self.table.add_group(b"presence")
+
+    def _received(self, messages: list[Message]) -> None:
+        for message in messages:
+            if message.is_request:
+                self.requests.append(message)
+            else:
+                self.table.match(message, self.at)
+
+    def answer(self) -> None:
+        request = self.requests.pop(0)
+        request.origin.respond(request, build_response(request, 200, b"OK", b"tag"))
+
+    def subscribe(self, port: int, flow: int = 0, number: int = 1) -> int:
+        slot = self.table.reserve()
+        texts = (b"sip:bob@127.0.0.1", b"", b"<sip:alice@example.com>", b"<sip:bob@example.com>", b"b", b"c%d" % number)
+        until = int(NOW) + 600
+        self.table.fill(slot, self.gid, (*texts, b"", b"", b""), cseq_mark=CSEQ_STRIDE, expires_at=until)
+        self.table.set_target(slot, self.listener.link, "127.0.0.1", port, flow)
+        return slot
+
+    def pump(self) -> None:
+        self.table.pump(self.at)
+        for _, flow, host, port, message, slot in self.table.outbox:
+            self.listener.deliver(flow, host, port, message, slot)
+        self.table.outbox.clear()
+
+
+@asynccontextmanager
+async def started(max_connections: int = 10) -> AsyncIterator[Rim]:
+    rim = Rim(max_connections)
+    await rim.listener.start()
+    try:
+        yield rim
+    finally:
+        rim.listener.close()
+        await until(lambda: len(rim.listener) == 0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Peer:
+    """A watcher's TCP port: what came in on each of its connections."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Peer"]:
+        server = await asyncio.start_server(lambda *stream: self.streams.append(stream), "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        yield self
+        for _, writer in self.streams:
+            writer.close()
+        server.close()
+
+    async def notify(self, number: int) -> Message:
+        await until(lambda: len(self.streams) > number)
+        head = await asyncio.wait_for(self.streams[number][0].readuntil(b"\r\n\r\n"), PATIENCE_S)
+        return parse(head)
+
+
+def test_peer_that_has_said_all_still_gets_its_answer() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            writer.write(OPTIONS)
+            writer.write_eof()
+            await until(lambda: len(rim.requests) == 1)
+            await turns()
+            rim.answer()
+            assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"SIP/2.0 200 OK\r\n")
+            writer.close()
+            await until(lambda: len(rim.listener) == 0)
+
+    asyncio.run(scenario())
+
+
+def test_connection_that_was_ended_carries_no_notify() -> None:
+    """The NOTIFY opens one of its own although an answer is still to go out on the old."""
+
+    async def scenario() -> None:
+        async with started() as rim, Peer().listening() as peer:
+            _, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            writer.write(OPTIONS)
+            await until(lambda: len(rim.requests) == 1)
+            flow = rim.requests[0].origin.flow
+            writer.write_eof()
+            await until(lambda: not rim.requests[0].origin.standing)
+            rim.table.notify(rim.subscribe(peer.port, flow))
+            rim.pump()
+            assert (await peer.notify(0)).method == "NOTIFY"
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_peer_that_never_reads_is_gone_after_the_second_idle_check() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            _, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port, limit=1)
+            writer.transport.pause_reading()
+            writer.write(OPTIONS)
+            await until(lambda: len(rim.requests) == 1)
+            rim.requests[0].origin.write(bytes(4_000_000))
+            rim.listener.close_idle(NOW + 1)
+            await turns()
+            assert len(rim.listener) == 1, "what is queued is given its chance"
+            rim.listener.close_idle(NOW + 1)
+            await until(lambda: len(rim.listener) == 0)
+            writer.transport.abort()
+
+    asyncio.run(scenario())
+
+
+def test_bytes_that_never_make_a_message_keep_no_connection_alive() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            _, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            writer.write(OPTIONS)
+            await until(lambda: len(rim.requests) == 1)
+            connection = rim.requests[0].origin
+            rim.at += 100
+            writer.write(b"OPTIONS sip:example.com SIP/2.0\r\nX: ")
+            await until(lambda: connection._framer.buffered > 0)
+            rim.listener.close_idle(NOW + 50)
+            await until(lambda: len(rim.listener) == 0)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_rfc5626_4_4_1_keep_alives_are_answered_and_keep_the_connection() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            await until(lambda: len(rim.listener) == 1)
+            rim.at += 100
+            writer.write(b"\r\n\r\n")
+            assert await asyncio.wait_for(reader.readexactly(2), PATIENCE_S) == b"\r\n"
+            rim.listener.close_idle(NOW + 50)
+            assert rim.tally.drops["idle connection"] == 0
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_rfc3261_17_1_4_notify_in_flight_on_a_lost_connection_goes_out_once_more() -> None:
+    async def scenario() -> None:
+        async with started() as rim, Peer().listening() as peer:
+            slot = rim.subscribe(peer.port)
+            rim.table.notify(slot)
+            rim.pump()
+            first = await peer.notify(0)
+            peer.streams[0][1].transport.abort()
+            await until(lambda: len(rim.listener) == 0)
+            rim.pump()
+            again = await peer.notify(1)
+            assert (again.branch, again.cseq) == (first.branch, first.cseq)
+            peer.streams[1][1].transport.abort()
+            await until(lambda: len(rim.listener) == 0)
+            assert rim.table.flight(slot) == "failed"
+            assert rim.table.take_events() == [(slot, "failed", 503, 0)]
+            assert not rim.listener._opened_to
+
+    asyncio.run(scenario())
+
+
+def test_answered_notify_is_not_repeated_when_its_connection_ends() -> None:
+    async def scenario() -> None:
+        async with started() as rim, Peer().listening() as peer:
+            slot = rim.subscribe(peer.port)
+            rim.table.notify(slot)
+            rim.pump()
+            peer_notify = await peer.notify(0)
+            peer.streams[0][1].write(sip.answer(peer_notify, 200))
+            await until(lambda: rim.table.flight(slot) == "idle")
+            peer.streams[0][1].close()
+            await until(lambda: len(rim.listener) == 0)
+            assert rim.table.pump(rim.at) == 0
+            assert rim.table.outbox == []
+
+    asyncio.run(scenario())
+
+
+def test_connection_that_opens_late_belongs_to_nobody_new() -> None:
+    """A slot can be another dialog's by the time its connection is refused, or stands."""
+
+    async def scenario() -> None:
+        async with started() as rim, Peer().listening() as peer:
+            probe = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            refusing = probe.sockets[0].getsockname()[1]
+            probe.close()
+            slot = rim.subscribe(refusing)
+            rim.table.notify(slot)
+            rim.pump()
+            rim.table.release(slot)
+            assert rim.subscribe(peer.port, number=2) == slot
+            rim.table.notify(slot)
+            rim.pump()
+            assert (await peer.notify(0)).call_id == "c2"
+            await until(lambda: rim.tally.drops["connection refused"] == 1)
+            await turns()
+            assert rim.table.flight(slot) == "flying"
+
+    asyncio.run(scenario())
+
+
+def test_more_connections_than_allowed_are_closed_and_leave_nothing() -> None:
+    async def scenario() -> None:
+        async with started(max_connections=1) as rim, Peer().listening() as peer:
+            _, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            await until(lambda: len(rim.listener) == 1)
+            reader, refused = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+            refused.close()
+            slot = rim.subscribe(peer.port)
+            rim.table.notify(slot)
+            rim.pump()
+            await until(lambda: rim.table.flight(slot) == "failed")
+            assert (len(rim.listener), rim.listener._opened_to, rim.listener._opening) == (1, {}, {})
+            writer.close()
+
+    asyncio.run(scenario())
