@@ -13,7 +13,6 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": not DEBUG,
     "initializedcheck": DEBUG,
-    "nonecheck": DEBUG,
     "embedsignature": True,
 }
 
@@ -26,4 +25,4 @@ EXTENSION = Extension(
     depends=["presence/_fastcore.pxd"] + [f"presence/_fast/{name}" for name in sorted(os.listdir("presence/_fast"))],
 )
 
-setup(ext_modules=cythonize([EXTENSION], compiler_directives=DIRECTIVES))
+setup(ext_modules=cythonize([EXTENSION], compiler_directives=DIRECTIVES, force=DEBUG))

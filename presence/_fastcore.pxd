@@ -102,12 +102,23 @@ cdef extern from "<sys/socket.h>" nogil:
         socklen_t msg_namelen
         iovec* msg_iov
         size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
         int msg_flags
+    cdef struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    unsigned char* CMSG_DATA(cmsghdr* header)
+    size_t CMSG_LEN(size_t size)
+    size_t CMSG_SPACE(size_t size)
     cdef struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     int MSG_DONTWAIT
 
@@ -138,6 +149,16 @@ cdef extern from "<poll.h>" nogil:
 
 cdef extern from "<errno.h>" nogil:
     int errno, EINTR, EAGAIN, ENOBUFS, EMSGSIZE
+
+cdef enum:
+    SOL_UDP = 17
+    UDP_SEGMENT = 103           # linux/udp.h; older C libraries lack the name
+    SLICE = 256                 # NOTIFYs sent between two looks at the other work
+    SEGMENTS_LEAST = 4          # fewer to one next hop go singly
+    SEGMENTS_MOST = 64          # what the kernel takes in one call
+    SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
+    SEGMENT_BYTES_MAX = 1452    # Ethernet's 1500 less IPv6 and UDP headers
+    SEGMENT_REFUSALS = 16
 
 # ---- timers ----
 
@@ -237,6 +258,8 @@ cdef struct Link:
     int fd
     int family
     bint reliable
+    bint segments               # the kernel knows UDP_SEGMENT, and has not refused it again and again
+    uint32_t refusals           # in a row
     char* via
     char* contact
     uint32_t via_size, contact_size
@@ -299,6 +322,9 @@ cdef class SubscriptionSlab:
     cdef bytes contact_user, user_agent
     cdef const char* contact_user_text
     cdef const char* user_agent_text
+    cdef uint32_t pad_at        # where the NOTIFY rendered last may get blanks: the end of its User-Agent line
+    cdef public bint segmenting
+    cdef uint64_t segmented
     cdef uint32_t contact_user_size, user_agent_size
     cdef Wheel retransmissions, expiries
     cdef Row* rows
@@ -354,11 +380,20 @@ cdef class Fanout(NotifyFlights):
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
     cdef bint take(self, uint32_t slot, double now) noexcept nogil
+    cdef void send_slice(self, uint32_t* slots, uint32_t count) noexcept nogil
+    cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil
+    cdef uint64_t hop_hash(self, uint32_t slot) noexcept nogil
+    cdef bint same_hop(self, uint32_t one, uint32_t other) noexcept nogil
+    cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
     cdef object message(self, uint32_t slot)
 
 # ---- datagrams ----
+
+cdef bint knows_segments(int fd) noexcept nogil
+cdef int send_segmented(int fd, int family, const uint8_t* address, uint16_t port, iovec* parts, uint32_t part_count,
+                        uint16_t segment_size) noexcept nogil
 
 cdef class UdpSocket:
     cdef int fd, family

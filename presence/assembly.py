@@ -2,12 +2,13 @@
 
 import secrets
 from functools import partial
+from importlib.metadata import entry_points
 from typing import Any
 
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
-from presence.errors import StoreError, Unavailable
+from presence.errors import ConfigError, StoreError, Unavailable
 from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
@@ -37,11 +38,23 @@ SLICE = 256
 BINDINGS_PURGE_S = 60.0
 
 
-def built_in_packages() -> Registry:
-    """Return the event packages that come with the server."""
+PLUGINS = "presence.event_packages"
+"""The entry point group by which an installed distribution brings event packages of its own."""
+
+
+def load_packages() -> Registry:
+    """Return the event packages that come with the server and those installed beside it.
+
+    Raises ConfigError for one that cannot be had: a package an operator counts on must not be silently missing.
+    """
     registry = Registry()
     for package in (PresencePackage(), WatcherInfoPackage("presence"), MessageSummaryPackage()):
         registry.register(package)
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            registry.register(plugin.load()())
+        except Exception as error:
+            raise ConfigError(f"event package {plugin.name} ({plugin.value}) cannot be loaded: {error}") from error
     return registry
 
 
@@ -78,7 +91,7 @@ class Node:
         self.clock = clock
         self.tally = tally
         self._store = store
-        self._registry = registry or built_in_packages()
+        self._registry = registry or load_packages()
         self._purge_at = 0.0
         self._registrations = Lanes()
         now = clock.now()
@@ -92,6 +105,7 @@ class Node:
             user_agent=serve.software.encode(),
             contact_user=config.presence.contact_user.encode(),
             expires_offset_s=config.presence.expires_offset,
+            segmenting=serve.udp_segmentation,
         )
         self.endpoint = Endpoint(
             self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)

@@ -107,6 +107,12 @@ class LoopDetected(SipError):
     status, reason = 482, "Loop Detected"
 
 
+class TooManyHops(SipError):
+    """Max-Forwards is used up (RFC 3261 section 16.3)."""
+
+    status, reason = 483, "Too Many Hops"
+
+
 class BadEvent(SipError):
     """The event package is not served; carries Allow-Events (RFC 6665 section 8.3.2)."""
 

@@ -113,9 +113,10 @@ class Server:
         """Take over what the database holds, then open for requests."""
         node = self.node
         for udp in self._udp:
-            udp.attach(node.table, node.transactions)
+            udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
         for tcp in self._tcp:
+            tcp.advertised_host = self.config.server.advertised_host
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
             node.ways.add(tcp.local, tcp.link)
         taken, refused = node.load()
@@ -150,7 +151,9 @@ class Server:
             self.node.receive(requests, now)
         if more:
             self._loop.call_soon(self._readable_again, udp)
-        self._wake()
+        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
+        if requests or self.node.table.has_work():
+            self._wake()
 
     def _readable_again(self, udp: UdpListener) -> None:
         if self._accepting:
@@ -270,7 +273,7 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     server = Server(config)
     await server.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     _announce(server)
     await stop.wait()

@@ -14,6 +14,7 @@ from presence.shape import (
     ADDRESS_OR_NOTHING,
     CONTACT_USER,
     DOMAIN,
+    HOST_OR_NOTHING,
     LISTENER,
     NETWORK,
     PATH,
@@ -123,6 +124,12 @@ class Server:
         shape=LISTENER,
         flag="--listen",
     )
+    advertised_host: str = key(
+        "",
+        "Host named in our Via and Contact in place of the listener's own. With none given a listener on all "
+        "addresses (0.0.0.0 or ::) names the address this machine would send from.",
+        shape=HOST_OR_NOTHING,
+    )
     domain: tuple[str, ...] = key((), "Domains served; with none given every domain is.", shape=DOMAIN, flag="--domain")
     policy: Literal["open", "rules"] = key(
         "open",
@@ -150,9 +157,16 @@ class Server:
     drain_timeout_s: int = key(
         10, "Longest wait for answers that are under way when the server is stopped.", within=(0, HOUR_S)
     )
-    max_message_bytes: int = key(65535, "Largest SIP message taken.", within=(1500, 65535))
+    max_message_bytes: int = key(
+        65535, "Largest SIP message taken on a stream; a datagram is never larger than 65535.", within=(1500, 65535)
+    )
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
     idle_timeout_s: int = key(900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S))
+    udp_segmentation: bool = key(
+        True,
+        "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "
+        "machine may then show them as one large packet.",
+    )
     timer_t1_ms: int = key(500, "Estimate of the round trip time, T1 of RFC 3261 section 17.1.1.1.", within=(1, 60_000))
     timer_t2_ms: int = key(
         4000, "Longest pause between retransmissions, T2 of RFC 3261 section 17.1.2.2.", within=(1, 600_000)

@@ -77,6 +77,7 @@ def _or_nothing(shape: Shape) -> Shape:
 LISTENER = Shape("udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets", _listener)
 ADDRESS_OR_NOTHING = _or_nothing(Shape("ADDRESS:PORT with an IP address, IPv6 in brackets", _address))
 DOMAIN = Shape("a host name or an IP address, without port", _domain)
+HOST_OR_NOTHING = _or_nothing(DOMAIN)
 NETWORK = Shape("a network such as 192.0.2.0/24 or 2001:db8::/32", lambda text: str(ip_network(text)))
 PATH = Shape(
     "a file name in UTF-8 without control characters",

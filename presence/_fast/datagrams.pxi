@@ -81,6 +81,49 @@ cdef void send_batch(Batch* batch) noexcept nogil:
             done += 1
 
 
+cdef bint knows_segments(int fd) noexcept nogil:
+    # An older kernel would take the option for nothing and send one huge datagram.
+    cdef int value = 0
+    cdef socklen_t size = sizeof(int)
+    return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &value, &size) == 0
+
+
+cdef int send_segmented(int fd, int family, const uint8_t* address, uint16_t port, iovec* parts, uint32_t part_count,
+                        uint16_t segment_size) noexcept nogil:
+    """Send the parts as datagrams of `segment_size` bytes; -1 when the kernel or the path refuses."""
+    cdef Batch one
+    cdef int n
+    cdef pollfd waiting
+    cdef char control[32]
+    cdef cmsghdr* header = <cmsghdr*>control
+    one.count = 1
+    memset(&one.headers[0], 0, sizeof(mmsghdr))
+    memset(control, 0, sizeof(control))
+    one.headers[0].msg_hdr.msg_name = &one.addresses[0]
+    address_datagram(&one, family, address, port)
+    one.headers[0].msg_hdr.msg_iov = parts
+    one.headers[0].msg_hdr.msg_iovlen = part_count
+    header.cmsg_level = SOL_UDP
+    header.cmsg_type = UDP_SEGMENT
+    header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
+    memcpy(CMSG_DATA(header), &segment_size, sizeof(uint16_t))
+    one.headers[0].msg_hdr.msg_control = control
+    one.headers[0].msg_hdr.msg_controllen = CMSG_SPACE(sizeof(uint16_t))
+    while True:
+        n = <int>sendmsg(fd, &one.headers[0].msg_hdr, 0)
+        if n >= 0:
+            return 0
+        if errno == EINTR:
+            continue
+        if errno != EAGAIN and errno != ENOBUFS:
+            return -1
+        waiting.fd = fd
+        waiting.events = POLLOUT
+        if poll(&waiting, 1, 20) <= 0:
+            # Left to timer E, as single datagrams are.
+            return 0
+
+
 cdef void read_source(const sockaddr_storage* from_, uint8_t* address, uint16_t* port) noexcept nogil:
     memset(address, 0, 16)
     if from_.ss_family == AF_INET:

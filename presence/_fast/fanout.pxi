@@ -115,6 +115,7 @@ cdef class Fanout(NotifyFlights):
             p = emit(p, part, row.size[PART_EVENT_ID])
         p = emit(p, b"\r\n", 2)
         p = emit(p, self.user_agent_text, self.user_agent_size)
+        self.pad_at = <uint32_t>(p - out) - 2
         if row.flying_state == ROW_TERMINATED:
             p = emit(p, b"Subscription-State: terminated;reason=", 38)
             p = emit(p, REASONS[row.reason], <uint32_t>strlen(REASONS[row.reason]))
@@ -135,15 +136,14 @@ cdef class Fanout(NotifyFlights):
         UDP links with a descriptor are written to directly; for the others (link, flow, host, port, message, slot)
         is appended to `outbox`.
         """
-        cdef uint32_t slot, i
-        cdef Batch batch
+        cdef uint32_t slot, i, count = 0
+        cdef uint32_t slots[SLICE]
         cdef U32Vector elsewhere
         if self.ring_count == 0:
             # Most turns send nothing: giving up the interpreter lock would cost more than they do.
             return 0
         memset(&elsewhere, 0, sizeof(U32Vector))
         with nogil:
-            begin_batch(&batch, self.scratch, SCRATCH_BYTES)
             while budget and self.ring_count:
                 slot = self.ring[self.ring_head]
                 self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
@@ -153,9 +153,13 @@ cdef class Fanout(NotifyFlights):
                 budget -= 1
                 if self.links[self.rows[slot].link].fd < 0:
                     vector_push(&elsewhere, slot)
-                else:
-                    self.post(&batch, slot)
-            self.deliver(&batch)
+                    continue
+                slots[count] = slot
+                count += 1
+                if count == SLICE:
+                    self.send_slice(slots, count)
+                    count = 0
+            self.send_slice(slots, count)
         try:
             for i in range(elsewhere.count):
                 self.outbox.append(self.message(elsewhere.items[i]))
@@ -176,6 +180,98 @@ cdef class Fanout(NotifyFlights):
         else:
             return False
         self.arm_transaction(slot, now, again)
+        return True
+
+    cdef void send_slice(self, uint32_t* slots, uint32_t count) noexcept nogil:
+        # Rows that share a next hop go out together in the order they came; the others one datagram each.
+        cdef Batch batch
+        cdef uint64_t keys[SLICE]
+        cdef uint32_t i, first = 0, run, most
+        begin_batch(&batch, self.scratch, SCRATCH_BYTES)
+        if count < SEGMENTS_LEAST or not self.segmenting or self.user_agent_size == 0:
+            for i in range(count):
+                self.post(&batch, slots[i])
+            self.deliver(&batch)
+            return
+        for i in range(count):
+            keys[i] = (self.hop_hash(slots[i]) & 0xFFFFFFFF00000000ULL) | i
+        qsort(keys, count, sizeof(uint64_t), compare_keys)
+        while first < count:
+            run = 1
+            most = self.segments_most(slots[keys[first] & 0xFFFFFFFFULL])
+            while first + run < count and run < most and self.same_hop(
+                    slots[keys[first] & 0xFFFFFFFFULL], slots[keys[first + run] & 0xFFFFFFFFULL]):
+                run += 1
+            if run < SEGMENTS_LEAST or not self.send_segments(&batch, slots, &keys[first], run):
+                for i in range(first, first + run):
+                    self.post(&batch, slots[keys[i] & 0xFFFFFFFFULL])
+            first += run
+        self.deliver(&batch)
+
+    cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil:
+        # How many NOTIFYs like this one fit into the 64 KiB of one call.
+        cdef Row* row = &self.rows[slot]
+        cdef uint32_t size = self.head_size(row) + (row.flying.size if row.flying != NULL else 0)
+        return min(<uint32_t>SEGMENTS_MOST, (MAX_MESSAGE - 28) // size)
+
+    cdef uint64_t hop_hash(self, uint32_t slot) noexcept nogil:
+        cdef Row* row = &self.rows[slot]
+        return pr_hash(<char*>row.address, 16, <uint64_t>row.port << 16 | row.link)
+
+    cdef bint same_hop(self, uint32_t one, uint32_t other) noexcept nogil:
+        cdef Row* a = &self.rows[one]
+        cdef Row* b = &self.rows[other]
+        return a.link == b.link and a.port == b.port and memcmp(a.address, b.address, 16) == 0
+
+    cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil:
+        # One system call for up to 64 NOTIFYs to one address (UDP_SEGMENT): the kernel cuts at equal lengths, so the
+        # shorter ones get blanks at the end of their User-Agent line. False: nothing was sent, send them singly.
+        cdef uint32_t sizes[SEGMENTS_MOST]
+        cdef uint32_t pads[SEGMENTS_MOST]
+        cdef iovec parts[SEGMENTS_MOST * 2]
+        cdef char* heads[SEGMENTS_MOST]
+        cdef uint32_t i, blanks, length = 0, shortest = 0xFFFFFFFF
+        cdef Row* row
+        cdef Link* link = &self.links[self.rows[slots[keys[0] & 0xFFFFFFFFULL]].link]
+        if not link.segments:
+            return False
+        # The scratch is shared with the batch: what is in it leaves first.
+        self.deliver(batch)
+        cdef char* at = self.scratch
+        for i in range(run):
+            row = &self.rows[slots[keys[i] & 0xFFFFFFFFULL]]
+            if at + self.head_size(row) + SEGMENT_SLACK > self.scratch + SCRATCH_BYTES:
+                return False
+            heads[i] = at
+            sizes[i] = self.render(slots[keys[i] & 0xFFFFFFFFULL], at)
+            pads[i] = self.pad_at
+            at += sizes[i] + SEGMENT_SLACK
+            parts[2 * i].iov_base = heads[i]
+            parts[2 * i + 1].iov_base = body_data(row.flying) if row.flying != NULL else NULL
+            parts[2 * i + 1].iov_len = row.flying.size if row.flying != NULL else 0
+            blanks = sizes[i] + <uint32_t>parts[2 * i + 1].iov_len
+            length = max(length, blanks)
+            shortest = min(shortest, blanks)
+        row = &self.rows[slots[keys[0] & 0xFFFFFFFFULL]]
+        if length - shortest > SEGMENT_SLACK or length * run > MAX_MESSAGE - 28:
+            return False
+        if length > SEGMENT_BYTES_MAX and not is_loopback(row.address):
+            # What a link would have to fragment is no segment.
+            return False
+        for i in range(run):
+            blanks = length - sizes[i] - <uint32_t>parts[2 * i + 1].iov_len
+            if blanks:
+                memmove(heads[i] + pads[i] + blanks, heads[i] + pads[i], sizes[i] - pads[i])
+                memset(heads[i] + pads[i], c" ", blanks)
+            parts[2 * i].iov_len = sizes[i] + blanks
+        begin_batch(batch, self.scratch, SCRATCH_BYTES)
+        if send_segmented(link.fd, link.family, row.address, row.port, parts, run * 2, <uint16_t>length) < 0:
+            # This path cannot; a device that never can is not asked for ever.
+            link.refusals += 1
+            link.segments = link.refusals < SEGMENT_REFUSALS
+            return False
+        link.refusals = 0
+        self.segmented += run
         return True
 
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil:
@@ -213,6 +309,25 @@ cdef class Fanout(NotifyFlights):
         if tail:
             memcpy(out + size, body_data(row.flying), tail)
         return (row.link, row.flow, format_address(row.address), row.port, bytes(text[:size + tail]), slot)
+
+
+cdef int compare_keys(const void* one, const void* other) noexcept nogil:
+    cdef uint64_t a = (<const uint64_t*>one)[0]
+    cdef uint64_t b = (<const uint64_t*>other)[0]
+    return (a > b) - (a < b)
+
+
+cdef bint is_loopback(const uint8_t* address) noexcept nogil:
+    cdef int i
+    for i in range(10):
+        if address[i]:
+            return False
+    if address[10] == 255 and address[11] == 255:
+        return address[12] == 127
+    for i in range(10, 15):
+        if address[i]:
+            return False
+    return address[15] == 1
 
 
 cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:

@@ -175,6 +175,10 @@ cdef class NotifyFlights(WatcherTable):
         self.events[self.event_count].retry_after = retry_after
         self.event_count += 1
 
+    def has_work(self):
+        """Return True when NOTIFYs are queued or events wait to be taken."""
+        return self.ring_count > 0 or self.event_count > 0
+
     def take_events(self):
         """Return and forget what happened: (slot, kind, status, Retry-After in seconds or group).
 
@@ -336,7 +340,7 @@ cdef class NotifyFlights(WatcherTable):
         return {
             "sent": self.sent, "retransmitted": self.retransmitted, "completed": self.completed,
             "failed": self.failed, "timed_out": self.timed_out, "coalesced": self.coalesced, "stray": self.stray,
-            "unsent": self.unsent, "in_flight": self.in_flight, "queued": self.ring_count,
+            "unsent": self.unsent, "segmented": self.segmented, "in_flight": self.in_flight, "queued": self.ring_count,
         }
 
 

@@ -13,7 +13,7 @@ cdef class SubscriptionSlab:
     """
 
     def __cinit__(self, bytes secret, double now, *, uint32_t t1_ms=500, uint32_t t2_ms=4000,
-                  bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, uint8_t shard=0):
+                  bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint8_t shard=0):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
         memcpy(&self.secret, <const char*>secret, 8)
@@ -22,6 +22,7 @@ cdef class SubscriptionSlab:
         self.t1_ms = t1_ms
         self.t2_ms = t2_ms
         self.shard = shard
+        self.segmenting = segmenting
         self.expires_offset_s = expires_offset_s
         self.contact_user = contact_user
         self.contact_user_text = self.contact_user
@@ -79,6 +80,7 @@ cdef class SubscriptionSlab:
         link.fd = fd
         link.family = socket_family(fd) if fd >= 0 else 0
         link.reliable = reliable
+        link.segments = fd >= 0 and not reliable and knows_segments(fd)
         link.via = copy_bytes(via)
         link.via_size = len(via)
         link.contact = copy_bytes(contact)

@@ -1,8 +1,8 @@
 # Lazy timer wheel: entries are only ever appended; whoever owns an item checks at expiry whether it is still due.
 # Uses: nothing. Used by: transactions, watchers, and Python for publications.
 
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 cdef inline int vector_push(U32Vector* vector, uint32_t item) noexcept nogil:
     cdef uint32_t capacity

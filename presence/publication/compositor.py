@@ -107,7 +107,7 @@ class Compositor:
             content_type = self._content_type(request, package)
             document = package.read(content_type, request.body)
         if operation is Operation.INITIAL and len(held) >= self._limits.max_publications:
-            raise Unavailable("Too Many Publications")
+            raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
         new = self._successor(operation, old, request, content_type, document, expires_s, now)
         writes = self._writes(operation, resource, old, new)
         if operation is Operation.INITIAL and expires_s == 0:

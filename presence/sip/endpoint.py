@@ -11,6 +11,7 @@ from presence.errors import (
     LoopDetected,
     MethodNotAllowed,
     SipError,
+    TooManyHops,
     Unavailable,
     UnknownSubscription,
     UnsupportedUriScheme,
@@ -133,6 +134,9 @@ class Endpoint:
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
             raise MethodNotAllowed(headers=(("Allow", self.allow),))
+        # RFC 4475 section 3.3.11: who is asked what it can do answers at the last hop too.
+        if request.max_forwards == 0 and request.method != "OPTIONS":
+            raise TooManyHops
         if request.merged:
             raise LoopDetected
         unknown = [tag for tag in request.values("Require") if tag.lower() not in self._supported]

@@ -8,7 +8,7 @@ from typing import cast
 
 from presence._fastcore import Fanout, Framer, Message
 from presence.tally import Tally
-from presence.transport.udp import host_text, reachable_host
+from presence.transport.udp import host_text, own_address
 
 WRITE_LIMIT_BYTES = 4 * 1024 * 1024
 """What may wait for a slow reader before its connection is closed."""
@@ -141,6 +141,8 @@ class TcpListener:
         self.received: Received = lambda messages: None
         self.now: Callable[[], float] = lambda: 0.0
         self.tally = Tally()
+        self.advertised_host = ""
+        """What Via and Contact name in place of the listener's own host."""
         self._table: Fanout | None = None
         self._max_connections = max_connections
         self._connections: dict[int, Connection] = {}
@@ -157,7 +159,7 @@ class TcpListener:
 
     def attach(self, table: Fanout, tally: Tally, received: Received, now: Callable[[], float]) -> None:
         """Become a way out of the watcher table, and hand what arrives to `received`."""
-        address = f"{host_text(reachable_host(self.host))}:{self.port}".encode()
+        address = f"{self.advertised_host or host_text(own_address(self.host))}:{self.port}".encode()
         self.link = table.add_link(-1, reliable=True, via=b"TCP " + address, contact=address + b";transport=tcp")
         self._table, self.tally, self.received, self.now = table, tally, received, now
 

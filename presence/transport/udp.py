@@ -1,7 +1,6 @@
 """UDP listeners: batches of datagrams in, responses and NOTIFYs out of the same socket."""
 
 import contextlib
-import ipaddress
 import socket
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
@@ -49,9 +48,9 @@ class UdpListener:
         """`udp:host:port`, as the column `socket_info` has it."""
         return f"udp:{host_text(self.host)}:{self.port}"
 
-    def attach(self, table: Fanout, transactions: ServerTransactions) -> None:
-        """Become a way out of the watcher table."""
-        address = f"{host_text(reachable_host(self.host))}:{self.port}".encode()
+    def attach(self, table: Fanout, transactions: ServerTransactions, advertised_host: str = "") -> None:
+        """Become a way out of the watcher table; Via and Contact name the advertised host, else the listener's."""
+        address = f"{advertised_host or host_text(own_address(self.host))}:{self.port}".encode()
         self.link = table.add_link(self.socket.fileno(), reliable=False, via=b"UDP " + address, contact=address)
         self._core = UdpSocket(self.socket.fileno(), table, transactions, self)
 
@@ -79,21 +78,18 @@ class UdpListener:
         self.socket.close()
 
 
-def reachable_host(host: str) -> str:
-    """Return what Via and Contact call a listener's host: a wildcard is no address anybody could answer to.
-
-    It is the address that packets to elsewhere leave from (RFC 3261 section 8.1.1.8); connecting sends nothing.
-    """
-    if not ipaddress.ip_address(host).is_unspecified:
+def own_address(host: str) -> str:
+    """Return the listener's host; for one on all addresses that which this machine would send from."""
+    if host not in ("0.0.0.0", "::"):
         return host
-    v6 = ":" in host
-    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("2001:db8::1" if v6 else "192.0.2.1", 9))
+            # Connecting a UDP socket chooses a route and sends nothing.
+            probe.connect((elsewhere, 9))
         except OSError:
-            return "::1" if v6 else "127.0.0.1"
-        found: str = probe.getsockname()[0]
-        return found
+            return "::1" if ":" in host else "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def host_text(host: str) -> str:

@@ -56,9 +56,14 @@ def test_rfc3261_8_2_1_method_is_looked_at_before_require(bob: Agent) -> None:
     assert ask(bob, "INVITE", "Require: nonsense").status == 405
 
 
-def test_rfc4475_3_3_11_an_endpoint_serves_also_at_the_last_hop(bob: Agent) -> None:
-    contact = f"Contact: {bob.contact}"
-    data = bob.request("SUBSCRIBE", "sip:alice@example.com", "Event: presence", contact)
+@pytest.mark.parametrize("method", ["PUBLISH", "SUBSCRIBE"])
+def test_rfc3261_16_3_max_forwards_0_is_483(bob: Agent, method: str) -> None:
+    data = bob.request(method, "sip:alice@example.com", "Event: presence")
+    assert bob.ask(data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 483
+
+
+def test_rfc4475_3_3_11_options_are_answered_at_the_last_hop(bob: Agent) -> None:
+    data = bob.request("OPTIONS", "sip:example.com")
     assert bob.ask(data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")).status == 200
 
 

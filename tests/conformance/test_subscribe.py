@@ -453,6 +453,20 @@ def test_rfc3261_12_2_1_1_strict_route_outlives_the_dialogs_first_subscription(n
     assert (proxy.notifies[-1].uri, proxy.notifies[-1].values("Route")) == (first, [moved])
 
 
+def test_strict_route_ends_with_its_dialog(net: Network, bob: Agent) -> None:
+    """Whoever gets the places of its subscriptions has no part in it."""
+    proxy = net.agent("proxy")
+    one = bob.subscribe(f"Record-Route: <sip:127.0.0.1:{proxy.address[1]}>", event_id="1")
+    two = one.beside(event_id="2")
+    assert two.unsubscribe().status == 200
+    assert one.unsubscribe().status == 200
+    told = len(proxy.notifies)
+    for watch in [bob.subscribe() for _ in range(3)]:
+        watch.refresh(contact=f"{bob.contact};moved")
+        assert watch.newest.header("Route") is None
+    assert len(proxy.notifies) == told
+
+
 def test_rfc3261_12_2_record_route_of_a_refresh_changes_no_route(net: Network, bob: Agent) -> None:
     watch = bob.subscribe()
     assert watch.refresh("Record-Route: <sip:127.0.0.1:9;lr>").status == 200

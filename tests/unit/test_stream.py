@@ -10,7 +10,7 @@ import sip
 from presence._fastcore import CSEQ_STRIDE, Fanout, Message, ServerTransactions, build_response, parse
 from presence.tally import Tally
 from presence.transport.stream import TcpListener
-from presence.transport.udp import UdpListener, reachable_host
+from presence.transport.udp import UdpListener, own_address
 
 NOW = 1_700_000_000.0
 PATIENCE_S = 20.0
@@ -273,10 +273,10 @@ def test_rfc3261_8_1_1_8_contact_names_an_address_also_for_a_wildcard(host: str)
         contact = table.contact(table.reserve(), udp.link).decode()
     finally:
         udp.close()
-    assert contact.endswith(f"@{reachable_host(host)}:{udp.port}")
+    assert contact.endswith(f"@{own_address(host)}:{udp.port}")
     assert "0.0.0.0" not in contact
 
 
 @pytest.mark.parametrize(("host", "same"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
 def test_only_a_wildcard_is_called_by_another_name(host: str, same: bool) -> None:
-    assert (reachable_host(host) == host) is same
+    assert (own_address(host) == host) is same
