@@ -251,3 +251,10 @@ class UdpSocket:
     def respond(self, request: Message, response: bytes) -> None: ...
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
+
+def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
+    """Find the root and its children in a document that a reader has found well-formed and without document type.
+
+    Returns the greatest depth and, root first, what there is of each in bytes: its start, the end of its name, its
+    attribute `id` with the quotes (start and end, 0 and 0 without one), its end (0 for the root).
+    """

@@ -55,7 +55,8 @@ class Journal:
     """The `Observer` that logs: refusals and dead watchers at info (so many a second), all else at debug."""
 
     def __init__(self, log: FilteringBoundLogger, now: Callable[[], float]) -> None:
-        self._log = log
+        # Bound here: an unbound log is bound anew for each line, also for one below the level.
+        self._log: FilteringBoundLogger = log.bind()
         self._now = now
         self._second = 0.0
         self._written = 0

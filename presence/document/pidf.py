@@ -6,7 +6,9 @@ declarations a child inherits from its root are remembered beside it. Nothing is
 person before the tuple and `<basic>unknown</basic>`, and the schema is not meant for that (RFC 3863
 section 4.4).
 
-Reading is done with expat, which gives byte positions and, unlike lxml, forgets the names it has met.
+Reading is done with expat, which unlike lxml forgets the names it has met. It is asked for the declarations only: a
+call for every element costs more than the reading, so `outline` finds the children, and expat
+says whether that was a document.
 """
 
 import re
@@ -15,6 +17,7 @@ from enum import IntEnum
 from pyexpat import ExpatError, ParserCreate, errors
 from typing import Final, NamedTuple
 
+from presence._fastcore import outline
 from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, malformed, prepare_xml
 from presence.errors import BadRequest
 
@@ -59,124 +62,116 @@ class PidfDocument(NamedTuple):
 # A form feed cannot occur in XML, so it parts namespace and name without doubt.
 _PART = "\f"
 _KINDS = {
-    f"{PIDF}{_PART}tuple": Kind.TUPLE,
-    f"{PIDF}{_PART}note": Kind.NOTE,
-    f"{DATA_MODEL}{_PART}person": Kind.PERSON,
-    f"{DATA_MODEL}{_PART}device": Kind.DEVICE,
+    (PIDF, b"tuple"): Kind.TUPLE,
+    (PIDF, b"note"): Kind.NOTE,
+    (DATA_MODEL, b"person"): Kind.PERSON,
+    (DATA_MODEL, b"device"): Kind.DEVICE,
 }
-_ROOT = f"{PIDF}{_PART}presence"
-_START_TAG = re.compile(rb"""(<[^\s/>]++)(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
 # What is no URI makes stricter readers refuse the whole document a watcher gets.
 _NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_USUAL_NAMES = frozenset((PIDF, DATA_MODEL, f"{PIDF}:rpid"))
+_NORMALISED = re.compile(rb"[&\t\r\n]")
 _UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
+
+Scope = dict[str, str]
+"""Prefix ('' for the default) to namespace name."""
 
 
 def parse_pidf(body: bytes) -> PidfDocument:
     """Cut a published body; raises `BadRequest` when it is not well-formed or not a presence document."""
-    return _Cutter(prepare_xml(body)).cut()
+    text = prepare_xml(body)
+    depth, elements = outline(text)
+    if depth > MAX_DEPTH:
+        raise BadRequest(f"XML Nested Deeper than {MAX_DEPTH} Elements")
+    if len(elements) - 1 > MAX_FRAGMENTS:
+        raise BadRequest(f"More than {MAX_FRAGMENTS} Elements in Presence Document")
+    scopes = _read_declarations(text)
+    (start, name_end, *_), *children = elements
+    cutter = _Cutter(text, scopes.get(start, {}))
+    if cutter.expand(text[start + 1 : name_end], {}) != (PIDF, b"presence"):
+        raise BadRequest("Body Is Not a PIDF Document")
+    fragments = [cutter.cut(*child, scopes.get(child[0], {})) for child in children]
+    return PidfDocument(tuple(fragments), cutter.declared)
+
+
+def _read_declarations(text: bytes) -> dict[int, Scope]:
+    """Read a document to its end; return what its elements declare, by where they begin."""
+    scopes: dict[int, Scope] = {}
+    expat = ParserCreate("utf-8", _PART)
+
+    def declare(prefix: str | None, uri: str | None) -> None:
+        if uri and uri not in _USUAL_NAMES and _NAMESPACE_NAME.fullmatch(uri) is None:
+            raise BadRequest("Namespace Name Is Not a URI")
+        scopes.setdefault(expat.CurrentByteIndex, {})[prefix or ""] = uri or ""
+
+    expat.StartNamespaceDeclHandler = declare
+    try:
+        expat.Parse(text, True)
+    except ExpatError as error:
+        raise malformed(error.lineno, errors.messages[error.code]) from None
+    except UnicodeError:
+        raise BadRequest("XML Body Is Not Valid UTF-8") from None
+    finally:
+        # The handler holds the parser, which holds the handler: untie the knot.
+        expat.StartNamespaceDeclHandler = None
+    return scopes
+
+
+def _read_id(quoted: bytes) -> str:
+    """Return the value of an attribute; an xs:ID is compared after its white space is collapsed."""
+    if _NORMALISED.search(quoted) is None:
+        return quoted[1:-1].decode().strip()
+    values: list[str] = []
+    expat = ParserCreate("utf-8")
+    expat.StartElementHandler = lambda _, attributes: values.append(attributes["id"])
+    expat.Parse(b"<x id=%b/>" % quoted, True)
+    return values[0].strip()
 
 
 class _Cutter:
-    """One pass over one body."""
+    """Cuts the children out of one body."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, root: Scope) -> None:
+        if len(root) > MAX_DECLARATIONS:
+            raise BadRequest("Too Many Namespace Declarations")
+        # Reported or not, this prefix is bound everywhere.
+        root.pop("xml", None)
+        self.declared: dict[str, bytes] = {}
         self._body = body
-        self._depth = 0
-        self._fragments: list[Fragment] = []
-        self._root: dict[str, str] = {}
-        self._own: set[str] = set()
-        self._name = self._id = ""
-        self._start = 0
-        self._declared: dict[str, bytes] = {}
+        self._root = root
+        self._default = root.get("", "")
+        self._prefixes = [(prefix, prefix.encode()) for prefix in root if prefix]
         self._inherited_bytes = 0
-        self._expat = ParserCreate("utf-8", _PART)
-        self._expat.StartElementHandler = self._on_start
-        self._expat.EndElementHandler = self._on_end
-        self._expat.StartNamespaceDeclHandler = self._on_declaration
 
-    def cut(self) -> PidfDocument:
-        expat = self._expat
-        try:
-            expat.Parse(self._body, True)
-        except ExpatError as error:
-            raise malformed(error.lineno, errors.messages[error.code]) from None
-        except UnicodeError:
-            raise BadRequest("XML Body Is Not Valid UTF-8") from None
-        finally:
-            # The handlers are bound to this object, which holds the parser: untie the knot.
-            expat.StartElementHandler = expat.EndElementHandler = expat.StartNamespaceDeclHandler = None
-        return PidfDocument(tuple(self._fragments), self._declared)
+    def expand(self, name: bytes, own: Scope) -> tuple[str, bytes]:
+        """Return the namespace name and the local part of an element's name."""
+        prefix, _, local = name.rpartition(b":")
+        key = prefix.decode()
+        return own.get(key, self._root.get(key, "")), local
 
-    def _on_declaration(self, prefix: str | None, uri: str | None) -> None:
-        if uri and _NAMESPACE_NAME.fullmatch(uri) is None:
-            raise BadRequest("Namespace Name Is Not a URI")
-        if self._depth == 0:
-            if len(self._root) >= MAX_DECLARATIONS:
-                raise BadRequest("Too Many Namespace Declarations")
-            self._root[prefix or ""] = uri or ""
-        elif self._depth == 1:
-            self._own.add(prefix or "")
-
-    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        if self._depth == 2:
-            if len(self._fragments) >= MAX_FRAGMENTS:
-                raise BadRequest(f"More than {MAX_FRAGMENTS} Elements in Presence Document")
-            self._name = name
-            # An xs:ID is compared after its white space is collapsed.
-            self._id = attributes.get("id", "").strip()
-            self._start = self._expat.CurrentByteIndex
-        elif self._depth == 1:
-            if name != _ROOT:
-                raise BadRequest("Body Is Not a PIDF Document")
-            # Reported or not, this prefix is bound everywhere.
-            self._root.pop("xml", None)
-        elif self._depth > MAX_DEPTH:
-            raise BadRequest(f"XML Nested Deeper than {MAX_DEPTH} Elements")
-
-    def _on_end(self, name: str) -> None:
-        self._depth -= 1
-        if self._depth == 1:
-            self._fragments.append(self._fragment())
-            if self._own:
-                self._own = set()
-
-    def _fragment(self) -> Fragment:
-        body, start = self._body, self._start
-        tag = _START_TAG.match(body, start)
-        assert tag is not None, "expat has seen a start tag here"
-        end = tag.end()
-        # An end tag holds no `>` but its last; an empty element ends with its start tag.
-        if body[end - 2] != 0x2F:
-            end = body.index(b">", self._expat.CurrentByteIndex) + 1
-        head, text = tag[1], body[start:end]
-        default = self._inherited_default(text)
-        if default is not None:
-            text = head + default + text[len(head) :]
-            head += default
-        declarations = self._inherited_prefixes(text)
-        return Fragment(_KINDS.get(self._name, Kind.OTHER), self._id, declarations, head, text)
-
-    def _inherited_default(self, text: bytes) -> bytes | None:
-        """The declaration that keeps unprefixed names what they were: composed roots default to PIDF."""
-        inherited = self._root.get("", "")
-        if "" in self._own or inherited == PIDF or (not inherited and not _UNPREFIXED.search(text)):
-            return None
-        declaration = f' xmlns="{escape(inherited)}"'.encode()
-        self._account(declaration)
-        return declaration
-
-    def _inherited_prefixes(self, text: bytes) -> dict[str, bytes]:
-        """The prefixes the text may use: as text, for they may stand in values and content as well."""
+    def cut(self, start: int, name_end: int, id_start: int, id_end: int, end: int, own: Scope) -> Fragment:
+        """Cut out one child with its own declarations."""
+        body = self._body
+        kind = _KINDS.get(self.expand(body[start + 1 : name_end], own), Kind.OTHER)
+        identity = _read_id(body[id_start:id_end]) if id_end else ""
+        head, text = body[start:name_end], body[start:end]
+        if self._default != PIDF and "" not in own and (self._default or _UNPREFIXED.search(text)):
+            # Keeps unprefixed names what they were: composed roots default to PIDF.
+            declaration = f' xmlns="{escape(self._default)}"'.encode()
+            self._account(declaration)
+            text = head + declaration + text[len(head) :]
+            head += declaration
         inherited: dict[str, bytes] = {}
-        for prefix, uri in self._root.items():
-            if prefix and prefix not in self._own and prefix.encode() in text:
-                declaration = self._declared.get(prefix)
-                if declaration is None:
-                    declaration = self._declared[prefix] = f' xmlns:{prefix}="{escape(uri)}"'.encode()
+        for prefix, mention in self._prefixes:
+            # As text, for a prefix may stand in values and content as well.
+            if mention in text and prefix not in own:
+                inherited[prefix] = declaration = self.declared.get(prefix) or self._declare(prefix)
                 self._account(declaration)
-                inherited[prefix] = declaration
-        return inherited
+        return Fragment(kind, identity, inherited, head, text)
+
+    def _declare(self, prefix: str) -> bytes:
+        declaration = self.declared[prefix] = f' xmlns:{prefix}="{escape(self._root[prefix])}"'.encode()
+        return declaration
 
     def _account(self, declaration: bytes) -> None:
         # Each may have to be repeated on its fragment: a small body must not compose to a huge one.

@@ -10,7 +10,7 @@ from typing import cast
 
 from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden, Headers, IntervalTooBrief, NotFound, OutOfOrder
-from presence.sip.headers import NameAddr, Uri, canonical_user, parse_name_addr, parse_uri
+from presence.sip.headers import NameAddr, Params, Uri, canonical_user, parse_name_addr, parse_uri
 from presence.store.base import Store, Value, Write
 from presence.values import Aor
 
@@ -191,7 +191,7 @@ def _identity(uri: Uri) -> tuple[object, ...]:
     return uri.scheme, canonical_user(uri.user), uri.host, uri.port, uri.headers
 
 
-def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
+def _agree(one: Params, other: Params) -> bool:
     for name in one.keys() | other.keys():
         decisive = name in _DECISIVE_PARAMETERS or (name in one and name in other)
         if decisive and one.get(name, "").lower() != other.get(name, "").lower():

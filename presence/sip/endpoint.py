@@ -151,17 +151,20 @@ class Endpoint:
         """Build and send the final response of a transaction."""
         request = transaction.request
         # What is echoed from the peer must not become a header field of its own.
-        lines = "".join([f"{name}: {value.translate(_ONE_LINE)}\r\n" for name, value in headers])
+        lines = self._server
+        for name, value in headers:
+            lines += f"{name}: {value if value.isprintable() else value.translate(_ONE_LINE)}\r\n"
         response = build_response(
             request,
             status,
             reason.encode("utf-8", "surrogateescape"),
             transaction.to_tag or self._stateless_tag(request),
-            (self._server + lines).encode("utf-8", "surrogateescape"),
+            lines.encode("utf-8", "surrogateescape"),
         )
-        self._tally.count_response(request.method, status)
+        method = request.method
+        self._tally.count_response(method, status)
         if self.observer is not None:
-            self.observer.answered(request.method, status, reason, request.call_id, request.uri, request.event)
+            self.observer.answered(method, status, reason, request.call_id, request.uri, request.event)
         self._transactions.complete(request.transaction, response, self.now)
         cast(Origin, request.origin).respond(request, response)
 

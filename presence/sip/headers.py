@@ -2,19 +2,28 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from presence.errors import BadRequest
 from presence.values import Aor
 
-Params = dict[str, str]
+Params = Mapping[str, str]
+
+KEPT_URIS: Final = 4096
+KEPT_LENGTH: Final = 256
+"""Longer URIs are parsed each time, so that what is kept has a bound in bytes."""
 
 # Possessive quantifiers throughout: a hostile value is read once, never tried again from the middle.
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"
+_SCHEME_NAME = r"[A-Za-z][A-Za-z0-9+.\-]*+"
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _PARAM = re.compile(rf'\s*+;\s*+({_TOKEN})\s*+(?:=\s*+({_QUOTED}|[^\s;,"<>]*+))?+', re.DOTALL)
+_PLAIN_ADDRESS = re.compile(rf'(?:"([^"\\]*+)"\s*+)?+<({_SCHEME_NAME}:[!#-;=?-~]++)>(?:;tag=({_TOKEN}))?+')
+"""What most From, To and Contact values are; `parse_name_addr` reads all others by and by."""
 _DISPLAY = re.compile(rf'\s*+({_QUOTED}|[^<"]*+)\s*+<', re.DOTALL)
 _VIA = re.compile(rf"SIP\s*+/\s*+2\.0\s*+/\s*+({_TOKEN})\s++([^\s;]++(?:\s*+:\s*+[0-9]++)?+)", re.IGNORECASE)
 _TYPE = re.compile(rf"\s*+({_TOKEN}(?:\s*+/\s*+{_TOKEN})?+)")
@@ -22,7 +31,7 @@ _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _URI_TEXT = re.compile(r"[!-~]++")
 _BARE_URI_TEXT = re.compile(r"[!#-;=?-~]++")
 """The same without `"`, `<` and `>`."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
+_SCHEME = re.compile(rf"({_SCHEME_NAME}):")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)\s*+(?::\s*+([0-9]{1,9}))?+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -80,6 +89,10 @@ def canonical_user(user: str) -> str:
 
 def parse_uri(text: str) -> Uri:
     """Parse a SIP, SIPS, PRES, IM or TEL URI; another scheme keeps all behind the colon as its user."""
+    return _recall_uri(text) if len(text) <= KEPT_LENGTH else _parse_uri(text)
+
+
+def _parse_uri(text: str) -> Uri:
     scheme_match = _SCHEME.match(text)
     if not scheme_match or not _BARE_URI_TEXT.fullmatch(text):
         raise BadRequest("Bad URI")
@@ -87,7 +100,7 @@ def parse_uri(text: str) -> Uri:
     rest = text[scheme_match.end() :]
     if scheme not in _HOST_SCHEMES:
         user, *params = rest.split(";")
-        return Uri(scheme, user, "", None, _read_pairs(params), {})
+        return Uri(scheme, user, "", None, _read_pairs(params), MappingProxyType({}))
     userinfo, at, rest = rest.rpartition("@")
     user = userinfo.partition(":")[0]
     if "@" in userinfo or (at and not user):
@@ -96,6 +109,10 @@ def parse_uri(text: str) -> Uri:
     host_port, *params = rest.split(";")
     host, port = _parse_host_port(host_port)
     return Uri(scheme, user, host, port, _read_pairs(params), _read_pairs(header_text.split("&")))
+
+
+# A watched presentity and its watchers name the same few URIs again and again.
+_recall_uri = lru_cache(KEPT_URIS)(_parse_uri)
 
 
 def _parse_host_port(text: str) -> tuple[str, int | None]:
@@ -115,17 +132,17 @@ def _parse_host_port(text: str) -> tuple[str, int | None]:
 
 def _read_pairs(items: Iterable[str]) -> Params:
     """Read `name=value` items; of a repeated name the first counts."""
-    pairs: Params = {}
+    pairs: dict[str, str] = {}
     for item in items:
         name, _, value = item.partition("=")
         if name:
             pairs.setdefault(name.lower(), value)
-    return pairs
+    return MappingProxyType(pairs)
 
 
 def parse_params(text: str) -> Params:
     """Parse `;name=value;flag`: names in lower case, values without quotes, the first of a name counts."""
-    params: Params = {}
+    params: dict[str, str] = {}
     at, end = 0, len(text.rstrip())
     while at < end:
         match = _PARAM.match(text, at)
@@ -150,6 +167,9 @@ def unquote_string(text: str) -> str:
 
 def parse_name_addr(value: str) -> NameAddr:
     """Parse a From, To, Contact or Route value: `"Name" <uri>;params`, or a bare URI with parameters."""
+    plain = _PLAIN_ADDRESS.fullmatch(value)
+    if plain:
+        return NameAddr(unquote_string(plain[1] or ""), plain[2], {"tag": plain[3]} if plain[3] else {})
     match = _DISPLAY.match(value)
     if match and ";" not in _outside_quotes(match[1]):
         uri, closed, rest = value[match.end() :].partition(">")

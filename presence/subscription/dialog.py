@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from presence._fastcore import Message
@@ -151,11 +152,17 @@ def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allow
     else:
         transport = hop.params.get("transport", "udp").upper()
         target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
-    address = ipaddress.ip_address(target.host)
-    mapped = getattr(address, "ipv4_mapped", None)
-    if not any((mapped or address) in network for network in allowed):
+    address = _read_address(target.host)
+    if not any(address in network for network in allowed):
         raise Forbidden("Contact Address Not Allowed")
     return target
+
+
+@lru_cache(4096)
+def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address, as IPv4 when it is mapped into IPv6; raises ValueError for a name."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _port(hop: Uri) -> int:
@@ -163,7 +170,9 @@ def _port(hop: Uri) -> int:
 
 
 def _host(hop: Uri, source: str) -> str:
+    host = hop.host.strip("[]")
     try:
-        return str(ipaddress.ip_address(hop.host.strip("[]")))
+        _read_address(host)
     except ValueError:
         return "127.0.0.1" if hop.host == "localhost" else source
+    return host

@@ -65,7 +65,7 @@ class Ending:
         if self.observer is not None:
             call_id = self._book.key(slot).call_id
             self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
-        self._notify.watcher_changed(resource, self._notify.record(slot, status, event))
+        self._notify.watcher_changed(resource, slot, status, event)
         shown = happened is Input.UNSUBSCRIBED and facts[4] > 0
         if reason:
             self._notify.finish(slot, resource, reason, body=shown)

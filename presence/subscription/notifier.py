@@ -1,6 +1,6 @@
 """The notifier (RFC 6665 section 4.2): subscriptions made, refreshed and ended, each answered after its commit."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from presence._fastcore import CSEQ_STRIDE, Fanout, Message
@@ -43,6 +43,13 @@ HOUR_S = 3600
 
 LAST_INSTANT = 2**32 - 1
 """The latest epoch second the watcher table can hold."""
+
+
+@lru_cache(256)
+def _accepts(content_type: str, accept: tuple[str, ...]) -> bool:
+    """Whether Accept values take a type; there are about as many lists of them as there are kinds of clients."""
+    fits = {content_type, f"{content_type.partition('/')[0]}/*", "*/*"}
+    return any(media in fits and q > 0 for media, q in parse_accept(accept))
 
 
 class Limits(NamedTuple):
@@ -153,12 +160,9 @@ class Notifier:
         return min(int(now) + expires_s + self._limits.expires_offset_s, LAST_INSTANT)
 
     def _check_bodies(self, request: Message, package: EventPackage) -> None:
-        values = request.values("Accept")
-        if values:
-            kind = package.content_type.partition("/")[0]
-            fits = {package.content_type, f"{kind}/*", "*/*"}
-            if not any(media in fits and q > 0 for media, q in parse_accept(values)):
-                raise NotAcceptable(headers=(("Accept", package.content_type),))
+        accept = request.values("Accept")
+        if accept and not _accepts(package.content_type, tuple(accept)):
+            raise NotAcceptable(headers=(("Accept", package.content_type),))
         # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
         if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
             raise UnsupportedMediaType(headers=(("Accept", ""),))
@@ -264,7 +268,7 @@ class Notifier:
                 self._book.forget(slot, slot)
                 self._notify.release_unused(resource)
             else:
-                self._notify.watcher_changed(resource, self._notify.record(slot))
+                self._notify.watcher_changed(resource, slot)
                 self._notify.tell(slot, resource)
         if draft.owner:
             self._book.lanes.leave(draft.owner)

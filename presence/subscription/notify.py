@@ -161,11 +161,18 @@ class Notify:
 
     # ---- watcher information ----
 
-    def watcher_changed(self, resource: Resource, record: WatcherRecord) -> None:
+    def watcher_changed(
+        self,
+        resource: Resource,
+        slot: int,
+        status: SubscriptionStatus | None = None,
+        event: WatcherEvent | None = None,
+    ) -> None:
         """Tell the presentity's watcher information that a subscription changed state (RFC 3857 section 4.7)."""
         for template in self._registry.templates_of(resource.package.name):
             winfo = self._resources.get((template.name, resource.presentity))
             if winfo is not None and winfo.watchers is not None:
+                record = self.record(slot, status, event)
                 winfo.watchers.changed(record)
                 self._changed.setdefault(winfo, record.subscribed_at)
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from presence._fastcore import outline
 from presence.document.pidf import MAX_DECLARATIONS, MAX_FRAGMENTS, Kind, parse_pidf
 from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, parse_xml
 from presence.errors import BadRequest
@@ -194,3 +195,29 @@ def test_escape_drops_what_xml_cannot_carry() -> None:
     assert escape("plain text; x=1") == "plain text; x=1"
     assert escape("a\x00\x1b\udc80\uffffb") == "ab"
     assert escape("<\"&'>\r\n\t\u00e9") == "&lt;&quot;&amp;&apos;&gt;&#13;&#10;&#9;\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("before", "child", "identity"),
+    [
+        ("", "<tuple id='&#116;&amp;1'/>", "t&1"),
+        ("", "<tuple id='a\nb'/>", "a b"),
+        ("", "<tuple\n id\t=\n'a' />", "a"),
+        ("", """<tuple class="/> id='x'" id='a'></tuple >""", "a"),
+        ("", "<tuple xmlns:x='urn:x' x:id='b'/>", ""),
+        ("", "<tuple grid='b' ide='c'/>", ""),
+        ("<!-- <tuple id='b'> -> --><!---->", "<tuple id='a'><!-- </tuple> --></tuple>", "a"),
+        ("<?do <tuple id='b'> > ?>", "<tuple id='a'><?do </tuple>?></tuple>", "a"),
+        ("", "<tuple id='a'><x id='b'/><![CDATA[]]><![CDATA[</tuple>]] > ]>]]></tuple>", "a"),
+    ],
+)
+def test_ends_and_ids_are_found_past_what_only_looks_like_them(before: str, child: str, identity: str) -> None:
+    (fragment,) = parse_pidf(pidf(before + child + " <!-- > -->")).fragments
+    assert (fragment.kind, fragment.id, fragment.text.decode()) == (Kind.TUPLE, identity, child)
+
+
+@pytest.mark.parametrize("body", [BARESIP, pidf("<!-- - --><?p ?><x id='a' b = \"c\"><![CDATA[]]]></x>")])
+def test_an_outline_of_any_beginning_of_a_document_stays_inside_it(body: bytes) -> None:
+    for size in range(len(body)):
+        _, elements = outline(body[:size])
+        assert all(0 <= place <= size for element in elements for place in element)
