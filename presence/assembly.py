@@ -22,11 +22,11 @@ from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
 from presence.store.base import Store, Write
-from presence.subscription import notifier
 from presence.subscription.book import Book
 from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
+from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
 from presence.tally import Tally
@@ -136,7 +136,7 @@ class Node:
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
         self.policy: Policy = OpenPolicy() if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
-        limits = notifier.Limits(
+        limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,

@@ -1,32 +1,27 @@
 """The notifier (RFC 6665 section 4.2): subscriptions made, refreshed and ended, each answered after its commit."""
 
-from functools import lru_cache, partial
-from typing import NamedTuple
+from functools import partial
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, Message
+from presence._fastcore import CSEQ_STRIDE, Fanout
 from presence.errors import (
     BadEvent,
     Forbidden,
-    IntervalTooBrief,
-    NotAcceptable,
     NotFound,
     OutOfOrder,
     RowMissing,
     StoreError,
     Unavailable,
     UnknownSubscription,
-    UnsupportedMediaType,
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, BLOCK, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import parse_accept, parse_uri
+from presence.sip.headers import parse_uri
 from presence.store.base import Store, Write
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
     Dialog,
-    Network,
     Target,
     choose_target,
     read_contact,
@@ -36,45 +31,9 @@ from presence.subscription.dialog import (
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify
+from presence.subscription.request import LAST_INSTANT, Draft, Limits, Renewal, check_bodies, granted_s
 from presence.subscription.rows import Key
-from presence.values import Aor, SubscriptionStatus
-
-HOUR_S = 3600
-
-LAST_INSTANT = 2**32 - 1
-"""The latest epoch second the watcher table can hold."""
-
-
-@lru_cache(256)
-def _accepts(content_type: str, accept: tuple[str, ...]) -> bool:
-    """Whether Accept values take a type; there are about as many lists of them as there are kinds of clients."""
-    fits = {content_type, f"{content_type.partition('/')[0]}/*", "*/*"}
-    return any(media in fits and q > 0 for media, q in parse_accept(accept))
-
-
-class Limits(NamedTuple):
-    """What a subscription may be."""
-
-    min_expires_s: int
-    max_expires_s: int
-    expires_offset_s: int
-    allowed_targets: tuple[Network, ...]
-    domains: frozenset[str]
-
-
-class Draft(NamedTuple):
-    """A subscription on its way through the commit."""
-
-    transaction: ServerTransaction
-    package: EventPackage
-    presentity: Aor
-    dialog: Dialog
-    decision: Decision
-    target: Target
-    slot: int
-    owner: int
-    expires_s: int
-    now: float
+from presence.values import Aor, SubscriptionStatus, WatcherEvent
 
 
 class Notifier:
@@ -144,28 +103,13 @@ class Notifier:
             dialog = self._book.dialog(owner, read_contact(request))
             self._begin(transaction, package, resource.presentity, dialog, owner, now)
             return
-        if self._expires(request, package) == 0:
+        if granted_s(request, package, self._limits) == 0:
             self._unsubscribe(transaction, slot, owner)
         else:
             self._refresh(transaction, package, slot, owner, now)
 
-    def _expires(self, request: Message, package: EventPackage) -> int:
-        """The interval granted, in seconds (RFC 6665 section 4.2.1.1)."""
-        asked = package.default_expires_s if request.expires is None else request.expires
-        if 0 < asked < min(HOUR_S, self._limits.min_expires_s):
-            raise IntervalTooBrief(headers=(("Min-Expires", str(self._limits.min_expires_s)),))
-        return min(asked, self._limits.max_expires_s)
-
     def _until(self, now: float, expires_s: int) -> int:
         return min(int(now) + expires_s + self._limits.expires_offset_s, LAST_INSTANT)
-
-    def _check_bodies(self, request: Message, package: EventPackage) -> None:
-        accept = request.values("Accept")
-        if accept and not _accepts(package.content_type, tuple(accept)):
-            raise NotAcceptable(headers=(("Accept", package.content_type),))
-        # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
-        if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
-            raise UnsupportedMediaType(headers=(("Accept", ""),))
 
     def _decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         if package.authorised:
@@ -195,8 +139,8 @@ class Notifier:
         now: float,
     ) -> None:
         request = transaction.request
-        expires_s = self._expires(request, package)
-        self._check_bodies(request, package)
+        expires_s = granted_s(request, package, self._limits)
+        check_bodies(request, package)
         watcher = watcher_of(dialog)
         decision = self._decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
@@ -304,10 +248,16 @@ class Notifier:
         self, transaction: ServerTransaction, package: EventPackage, slot: int, owner: int, now: float
     ) -> None:
         request = transaction.request
-        expires_s = self._expires(request, package)
-        self._check_bodies(request, package)
+        expires_s = granted_s(request, package, self._limits)
+        check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
         target = self._target(dialog, transaction)
+        resource = self._notify.resource_of(slot)
+        # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
+        decision = self._decide(package, resource.presentity, watcher_of(dialog))
+        if decision.status is SubscriptionStatus.TERMINATED:
+            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
+            return
         facts = self._table.facts(slot)
         until = self._until(now, expires_s)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
@@ -317,29 +267,40 @@ class Notifier:
             remote_cseq=request.cseq,
             cseq_mark=mark,
             contact=dialog.contact,
-            status=SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE,
-            reason="" if facts[5] or facts[4] else "polite-block",
+            status=decision.status,
+            reason=decision.reason,
             boot=self._book.boot,
             target=target,
         )
         others = [usage for usage in self._table.usages(owner) if usage != slot]
         writes = [write, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
         self._store.submit(
-            writes, partial(self._refreshed, transaction, slot, owner, dialog, target, expires_s, until, mark)
+            writes,
+            partial(
+                self._refreshed,
+                Renewal(transaction, slot, owner, dialog, target, decision, expires_s, until, mark),
+            ),
         )
 
-    def _refreshed(
-        self,
-        transaction: ServerTransaction,
-        slot: int,
-        owner: int,
-        dialog: Dialog,
-        target: Target,
-        expires_s: int,
-        until: int,
-        mark: int,
-        error: StoreError | None,
-    ) -> None:
+    def _expelled(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
+        if error is not None:
+            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        else:
+            transaction.refuse(Forbidden())
+            self._ending.terminate(slot, Input.REJECTED)
+        self._book.lanes.leave(owner)
+
+    def _admit(self, slot: int, decision: Decision) -> None:
+        """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
+        was_pending = self._table.facts(slot)[5]
+        pending = decision.status is SubscriptionStatus.PENDING
+        self._table.admit(slot, pending=pending, view=decision.view)
+        if was_pending and not pending:
+            resource = self._notify.resource_of(slot)
+            self._notify.watcher_changed(resource, slot, SubscriptionStatus.ACTIVE, WatcherEvent.APPROVED)
+
+    def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
+        transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
         if isinstance(error, RowMissing):
             # An operator took the subscription out of the database.
             transaction.refuse(UnknownSubscription())
@@ -347,11 +308,17 @@ class Notifier:
         elif error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
-            self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
+            self._table.refresh(
+                slot,
+                expires_at=renewal.until,
+                remote_cseq=transaction.request.cseq,
+                cseq_mark=renewal.mark,
+            )
+            self._admit(slot, renewal.decision)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)
-            self._retarget(owner, dialog, target, transaction.origin.link)
-            self._accept(transaction, slot, expires_s)
+            self._retarget(owner, renewal.dialog, renewal.target, transaction.origin.link)
+            self._accept(transaction, slot, renewal.expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))
         self._book.lanes.leave(owner)
 

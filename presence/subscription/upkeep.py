@@ -184,6 +184,8 @@ class Restorer:
         if resource.package.authorised:
             watcher = Aor(row.watcher_username, row.watcher_domain)
             decision = self._policy.decide(resource.presentity, watcher, resource.package.name)
+            # Decided anew: who was let in meanwhile is in, who was not sees nothing (and hears why at the refresh).
+            pending = decision.status is not SubscriptionStatus.ACTIVE
         self._table.fill(
             slot,
             resource.gid,

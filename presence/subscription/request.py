@@ -1,0 +1,83 @@
+"""What a SUBSCRIBE asks for, checked against what may be had, and on its way through the commit."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from presence._fastcore import Message
+from presence.errors import IntervalTooBrief, NotAcceptable, UnsupportedMediaType
+from presence.events.package import EventPackage
+from presence.policy.decision import Decision
+from presence.sip.endpoint import ServerTransaction
+from presence.sip.headers import parse_accept
+from presence.subscription.dialog import Dialog, Network, Target
+from presence.values import Aor
+
+HOUR_S = 3600
+
+LAST_INSTANT = 2**32 - 1
+"""The latest epoch second the watcher table can hold."""
+
+
+@lru_cache(256)
+def _accepts(content_type: str, accept: tuple[str, ...]) -> bool:
+    """Whether Accept values take a type; there are about as many lists of them as there are kinds of clients."""
+    fits = {content_type, f"{content_type.partition('/')[0]}/*", "*/*"}
+    return any(media in fits and q > 0 for media, q in parse_accept(accept))
+
+
+class Limits(NamedTuple):
+    """What a subscription may be."""
+
+    min_expires_s: int
+    max_expires_s: int
+    expires_offset_s: int
+    allowed_targets: tuple[Network, ...]
+    domains: frozenset[str]
+
+
+class Draft(NamedTuple):
+    """A subscription on its way through the commit."""
+
+    transaction: ServerTransaction
+    package: EventPackage
+    presentity: Aor
+    dialog: Dialog
+    decision: Decision
+    target: Target
+    slot: int
+    owner: int
+    expires_s: int
+    now: float
+
+
+class Renewal(NamedTuple):
+    """A refresh on its way through the commit."""
+
+    transaction: ServerTransaction
+    slot: int
+    owner: int
+    dialog: Dialog
+    target: Target
+    decision: Decision
+    expires_s: int
+    until: int
+    mark: int
+    """CSeq numbers reserved with it."""
+
+
+def granted_s(request: Message, package: EventPackage, limits: Limits) -> int:
+    """Return the interval granted, in seconds (RFC 6665 section 4.2.1.1); raises IntervalTooBrief."""
+    asked = package.default_expires_s if request.expires is None else request.expires
+    if 0 < asked < min(HOUR_S, limits.min_expires_s):
+        raise IntervalTooBrief(headers=(("Min-Expires", str(limits.min_expires_s)),))
+    return min(asked, limits.max_expires_s)
+
+
+def check_bodies(request: Message, package: EventPackage) -> None:
+    """Raise NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours."""
+    accept = request.values("Accept")
+    if accept and not _accepts(package.content_type, tuple(accept)):
+        raise NotAcceptable(headers=(("Accept", package.content_type),))
+    # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
+    if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
+        raise UnsupportedMediaType(headers=(("Accept", ""),))
