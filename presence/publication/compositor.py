@@ -99,13 +99,18 @@ class Compositor:
         held = self._resources.get(resource, {})
         old = self._precondition(request, held)
         expires_s = self._expires(request, package)
-        operation = classify_publish(body=bool(request.body), entity_tag=old is not None, expires_s=expires_s)
+        body = request.body
+        operation = classify_publish(body=bool(body), entity_tag=old is not None, expires_s=expires_s)
         if operation is None:
             raise BadRequest("Missing Body")
         content_type, document = "", None
         if operation in (Operation.INITIAL, Operation.MODIFY):
             content_type = self._content_type(request, package)
-            document = package.read(content_type, request.body)
+            if old is not None and (old.content_type, old.body) == (content_type, body):
+                # Many clients send the whole body again only to refresh it.
+                document = old.document
+            else:
+                document = package.read(content_type, body)
         if operation is Operation.INITIAL and len(held) >= self._limits.max_publications:
             raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
         new = self._successor(operation, old, request, content_type, document, expires_s, now)

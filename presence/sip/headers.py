@@ -13,9 +13,10 @@ from presence.values import Aor
 
 Params = Mapping[str, str]
 
-KEPT_URIS: Final = 4096
+KEPT: Final = 4096
+"""Addresses kept as they were parsed last."""
 KEPT_LENGTH: Final = 256
-"""Longer URIs are parsed each time, so that what is kept has a bound in bytes."""
+"""Longer ones are parsed each time, so that what is kept has a bound in bytes."""
 
 # Possessive quantifiers throughout: a hostile value is read once, never tried again from the middle.
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"
@@ -112,7 +113,7 @@ def _parse_uri(text: str) -> Uri:
 
 
 # A watched presentity and its watchers name the same few URIs again and again.
-_recall_uri = lru_cache(KEPT_URIS)(_parse_uri)
+_recall_uri = lru_cache(KEPT)(_parse_uri)
 
 
 def _parse_host_port(text: str) -> tuple[str, int | None]:
@@ -182,6 +183,18 @@ def parse_name_addr(value: str) -> NameAddr:
     if not _SCHEME.match(uri) or not _URI_TEXT.fullmatch(uri):
         raise BadRequest("Bad Address")
     return NameAddr(display, uri, parse_params(rest))
+
+
+def read_aor(value: str) -> Aor:
+    """Return the address of record in a From or To value; best without its tag, which is of one dialog only."""
+    return _recall_aor(value) if len(value) <= KEPT_LENGTH else _read_aor(value)
+
+
+def _read_aor(value: str) -> Aor:
+    return parse_uri(parse_name_addr(value).uri).aor()
+
+
+_recall_aor = lru_cache(KEPT)(_read_aor)
 
 
 def _outside_quotes(display: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden
 from presence.sip.endpoint import Origin
-from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri
+from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri, read_aor
 from presence.sip.route import address_request
 from presence.values import Aor
 
@@ -137,7 +137,7 @@ def _quote(text: str) -> str:
 
 def watcher_of(dialog: Dialog) -> Aor:
     """Return who watches: the address-of-record in From."""
-    return parse_uri(parse_name_addr(dialog.remote).uri).aor()
+    return read_aor(dialog.remote)
 
 
 def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: tuple[Network, ...]) -> Target:

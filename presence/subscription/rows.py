@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from presence._fastcore import CSEQ_STRIDE, Fanout
-from presence.sip.headers import parse_name_addr, parse_uri, split_values
+from presence.sip.headers import parse_uri, read_aor, split_values
 from presence.store.base import Value, Write
 from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor, SubscriptionStatus
@@ -128,7 +128,7 @@ class Key(NamedTuple):
         boot: int,
     ) -> Write:
         """Store a new subscription with its first stride of CSeq numbers."""
-        to = parse_uri(parse_name_addr(dialog.local).uri).aor()
+        to = read_aor(dialog.local)
         values = (
             self.presentity_uri,
             watcher.username,

@@ -7,6 +7,9 @@ import sip
 from net import Agent, Network
 
 from presence._fastcore import Message
+from presence.document.pidf import PidfDocument
+from presence.events.presence import PresencePackage
+from presence.events.registry import Registry
 
 PIDF = "application/pidf+xml"
 
@@ -93,6 +96,28 @@ def test_rfc3903_4_3_refresh_with_content_type_but_no_body_is_a_refresh(net: Net
     assert publication.publish("Content-Type: text/strange").status == 200
     assert "stays" in watch.body
     assert len(watch.notifies) == 2
+
+
+def test_a_body_sent_again_is_read_once_and_makes_its_publication_the_newest() -> None:
+    """Linphone and Snom refresh with the whole document."""
+    reads: list[bytes] = []
+
+    class Counting(PresencePackage):
+        def read(self, content_type: str, body: bytes) -> PidfDocument:
+            reads.append(body)
+            return super().read(content_type, body)
+
+    registry = Registry()
+    registry.register(Counting())
+    net = Network(registry=registry)
+    alice, watch = net.agent("alice"), net.agent("bob").subscribe()
+    older, newer = alice.publication(), alice.publication()
+    for publication, note in ((older, "older"), (newer, "newer"), (older, "older")):
+        net.advance(1)
+        publication.publish(body=sip.pidf(note))
+    assert "older" in watch.body
+    assert len(reads) == 2
+    net.close()
 
 
 def test_refresh_does_not_make_an_old_publication_the_newest(alice: Agent, bob: Agent) -> None:
