@@ -233,6 +233,8 @@ def parse_via(value: str) -> Via:
 
 def split_values(text: str) -> list[str]:
     """Split a comma-joined header field; commas in quotes and in <> stay (RFC 3261 section 7.3.1)."""
+    if not text:
+        return []
     values, start, quoted, angle, escaped = [], 0, False, False, False
     for i, c in enumerate(text):
         if quoted:

@@ -152,10 +152,16 @@ def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allow
     else:
         transport = hop.params.get("transport", "udp").upper()
         target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
-    address = _read_address(target.host)
-    if not any(address in network for network in allowed):
+    if not is_allowed(target.host, allowed):
         raise Forbidden("Contact Address Not Allowed")
     return target
+
+
+@lru_cache(4096)
+def is_allowed(host: str, allowed: tuple[Network, ...]) -> bool:
+    """Whether the configuration lets us send to an address; raises ValueError for a name."""
+    address = _read_address(host)
+    return any(address in network for network in allowed)
 
 
 @lru_cache(4096)

@@ -1,6 +1,5 @@
 """What time and the network do to subscriptions: expiry, failed NOTIFYs, CSeq numbers running out, a restart."""
 
-import ipaddress
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store
 from presence.subscription.book import Book
-from presence.subscription.dialog import Dialog, Network, Target
+from presence.subscription.dialog import Dialog, Network, Target, is_allowed
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
@@ -203,6 +202,6 @@ class Restorer:
 
     def _target(self, row: StoredSubscription) -> Target:
         target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
-        if not any(ipaddress.ip_address(target.host) in network for network in self._allowed):
+        if not is_allowed(target.host, self._allowed):
             raise ValueError("the target's address is not allowed")
         return target
