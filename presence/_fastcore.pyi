@@ -1,6 +1,6 @@
 """The typed face of the compiled core."""
 
-from typing import final
+from typing import NamedTuple, final
 
 @final
 class Message:
@@ -149,8 +149,22 @@ class ServerTransactions:
     def tick(self, now: float) -> None: ...
     def __len__(self) -> int: ...
 
-_Facts = tuple[int, int, int, int, int, bool, int, int, int, int, int]
-"""(group, link, flow, owner, view, pending, cseq, cseq_mark, remote_cseq, expires_at, subscribed_at)"""
+class SubscriptionFacts(NamedTuple):
+    """The numbers of one row."""
+
+    group: int
+    link: int
+    flow: int
+    owner: int
+    """Slot of the dialog's first subscription."""
+    view: int
+    pending: bool
+    cseq: int
+    cseq_mark: int
+    """CSeq numbers up to this one are reserved in the database."""
+    remote_cseq: int
+    expires_at: int
+    subscribed_at: int
 
 class SubscriptionSlab:
     """Rows of subscriptions, named by slot (0 means none), and the links they are reached by."""
@@ -186,7 +200,7 @@ class SubscriptionSlab:
     def state(self, slot: int) -> str: ...
     def flight(self, slot: int) -> str: ...
     def dialog(self, slot: int) -> tuple[bytes, ...]: ...
-    def facts(self, slot: int) -> _Facts: ...
+    def facts(self, slot: int) -> SubscriptionFacts: ...
     def target(self, slot: int) -> tuple[str, int]: ...
     def __len__(self) -> int: ...
 

@@ -1,6 +1,13 @@
 # The slab of subscriptions: rows named by slot, the strings of their dialogs, and how a dialog's first row is found.
 # Uses: parts, timers, message. Used by: watchers (each class of this family adds one concern).
 
+from collections import namedtuple
+
+SubscriptionFacts = namedtuple(
+    "SubscriptionFacts",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at",
+    module="presence._fastcore",
+)
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
 FLIGHTS = ("idle", "queued", "flying", "held", "asked", "backoff", "failed")
 
@@ -305,11 +312,11 @@ cdef class SubscriptionSlab:
         return tuple(parts)
 
     def facts(self, uint32_t slot):
-        """Return (group, link, flow, owner, view, pending, cseq, cseq_mark, remote_cseq, expires_at, subscribed_at)."""
+        """Return the row's numbers; CSeq and remote CSeq are those of its dialog."""
         cdef Row* row = self.row(slot)
         cdef Row* owner = &self.rows[row.owner]
-        return (row.group, row.link, row.flow, row.owner, row.view, row.state == ROW_PENDING, owner.cseq,
-                owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at)
+        return SubscriptionFacts(row.group, row.link, row.flow, row.owner, row.view, row.state == ROW_PENDING,
+                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at)
 
     def target(self, uint32_t slot):
         """Return (host, port) NOTIFYs of the row go to."""

@@ -53,7 +53,7 @@ class Book:
         if shared:
             self._shared.add(slot)
         if dialog.request_line()[0] != dialog.contact:
-            self._strict[self._table.facts(slot)[3]] = dialog.route
+            self._strict[self._table.facts(slot).owner] = dialog.route
 
     def forget(self, slot: int, owner: int) -> None:
         """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
@@ -73,7 +73,7 @@ class Book:
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         way = self._ways.choose(link, target)
-        before = self._table.facts(slot)[2]
+        before = self._table.facts(slot).flow
         self._table.set_target(slot, link if way is None else way, target.host, target.port, target.flow)
         if before != target.flow:
             # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
@@ -93,5 +93,5 @@ class Book:
         writes = [self.key(slot).delete()]
         # The dialog's other subscriptions go on with its CSeq: what was reserved must outlive this row.
         facts = self._table.facts(slot)
-        others = [usage for usage in self._table.usages(facts[3]) if usage != slot]
-        return writes + [self.key(usage).reserve(facts[7], self.boot) for usage in others]
+        others = [usage for usage in self._table.usages(facts.owner) if usage != slot]
+        return writes + [self.key(usage).reserve(facts.cseq_mark, self.boot) for usage in others]

@@ -28,7 +28,7 @@ class Ending:
 
     def end(self, slot: int, happened: Input, now: float) -> None:
         """End a running subscription when the changes of its dialog that came earlier are done."""
-        owner = self._table.facts(slot)[3]
+        owner = self._table.facts(slot).owner
         self._book.lanes.run(owner, partial(self._end, slot, owner, happened, now), bounded=False)
 
     def _end(self, slot: int, owner: int, happened: Input, now: float) -> None:
@@ -42,7 +42,7 @@ class Ending:
         if self._table.state(slot) not in ("active", "pending"):
             return False
         if happened is Input.EXPIRED:
-            return bool(self._table.facts(slot)[9] <= now)
+            return bool(self._table.facts(slot).expires_at <= now)
         return happened is not Input.NOTIFY_FAILED or self._table.flight(slot) == "failed"
 
     def _ended(self, slot: int, owner: int, happened: Input, now: float, error: StoreError | None) -> None:
@@ -56,7 +56,7 @@ class Ending:
     def terminate(self, slot: int, happened: Input) -> None:
         """Take a subscription whose row is gone out of the table; the watcher hears of it unless it is dead."""
         facts = self._table.facts(slot)
-        state = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
+        state = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         transition = decide_transition(state, happened)
         if transition is None:
             return
@@ -66,13 +66,13 @@ class Ending:
             call_id = self._book.key(slot).call_id
             self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
         self._notify.watcher_changed(resource, slot, status, event)
-        shown = happened is Input.UNSUBSCRIBED and facts[4] > 0
+        shown = happened is Input.UNSUBSCRIBED and facts.view > 0
         if reason:
             self._notify.finish(slot, resource, reason, body=shown)
         else:
             self._table.release(slot)
             self._notify.forget(slot)
-        self._book.forget(slot, facts[3])
+        self._book.forget(slot, facts.owner)
         self._notify.release_unused(resource)
 
     def tick(self, now: float) -> None:

@@ -93,7 +93,7 @@ class Notifier:
         if not usages:
             raise UnknownSubscription
         # RFC 3261 section 12.2.2; an equal number in a new transaction is no newer request either.
-        if request.cseq <= self._table.facts(owner)[8]:
+        if request.cseq <= self._table.facts(owner).remote_cseq:
             raise OutOfOrder
         slot = self._table.usage(owner, package.name.encode(), request.event_id.encode("utf-8", "surrogateescape"))
         if not slot:
@@ -261,7 +261,7 @@ class Notifier:
         facts = self._table.facts(slot)
         until = self._until(now, expires_s)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
-        mark = max(facts[6] + CSEQ_STRIDE, facts[7])
+        mark = max(facts.cseq + CSEQ_STRIDE, facts.cseq_mark)
         write = self._book.key(slot).refresh(
             expires_at=until,
             remote_cseq=request.cseq,
@@ -292,7 +292,7 @@ class Notifier:
 
     def _admit(self, slot: int, decision: Decision) -> None:
         """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
-        was_pending = self._table.facts(slot)[5]
+        was_pending = self._table.facts(slot).pending
         pending = decision.status is SubscriptionStatus.PENDING
         self._table.admit(slot, pending=pending, view=decision.view)
         if was_pending and not pending:
@@ -350,7 +350,7 @@ class Notifier:
         else:
             if moved is not None:
                 self._retarget(owner, *moved, transaction.origin.link)
-            expires_at = self._table.facts(slot)[9]
+            expires_at = self._table.facts(slot).expires_at
             self._table.refresh(slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0)
             self._accept(transaction, slot, 0)
             self._ending.terminate(slot, Input.UNSUBSCRIBED)

@@ -62,7 +62,7 @@ class Notify:
 
     def resource_of(self, slot: int) -> Resource:
         """Return what the subscription watches."""
-        return self._by_gid[self._table.facts(slot)[0]]
+        return self._by_gid[self._table.facts(slot).group]
 
     def release_unused(self, resource: Resource) -> None:
         """Forget the resource when its last row is gone; final NOTIFYs that are still out keep it until `ended`."""
@@ -184,12 +184,12 @@ class Notify:
         parts = self._table.dialog(slot)
         address = parse_name_addr(parts[3].decode("utf-8", "surrogateescape"))
         if status is None:
-            status = SubscriptionStatus.PENDING if facts[5] else SubscriptionStatus.ACTIVE
+            status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         if event is None:
             event = WatcherEvent.SUBSCRIBE
         # Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
         name = hashlib.blake2b(b"\0".join((parts[5], parts[4], parts[7], parts[6])), digest_size=8).hexdigest()
-        return WatcherRecord(name, address.uri, address.display, status, event, facts[10], facts[9])
+        return WatcherRecord(name, address.uri, address.display, status, event, facts.subscribed_at, facts.expires_at)
 
     def offer_wanted(self, slot: int, now: float) -> None:
         """Hand a row the body it asked for."""

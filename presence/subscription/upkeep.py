@@ -92,8 +92,8 @@ class Upkeep:
 
     def _reserve(self, slot: int) -> None:
         facts = self._table.facts(slot)
-        mark = facts[6] + 2 * CSEQ_STRIDE
-        writes = [self._book.key(usage).reserve(mark, self._book.boot) for usage in self._table.usages(facts[3])]
+        mark = facts.cseq + 2 * CSEQ_STRIDE
+        writes = [self._book.key(usage).reserve(mark, self._book.boot) for usage in self._table.usages(facts.owner)]
         if writes:
             self._store.submit(writes, partial(self._reserved, slot, self._table.to_tag(slot), mark))
         else:

@@ -190,7 +190,7 @@ class TcpListener:
         for slot in connection.carried:
             if table.state(slot) == "free":
                 continue
-            leads_here = table.facts(slot)[2] == connection.flow or table.target(slot) == connection.peer
+            leads_here = table.facts(slot).flow == connection.flow or table.target(slot) == connection.peer
             if leads_here and not table.resend(slot):
                 # RFC 3261 section 17.1.4: it was lost before, so the target counts as unreachable.
                 table.fail_flight(slot, 503)
@@ -239,7 +239,7 @@ class TcpListener:
         if table is None or table.state(slot) == "free" or table.to_tag(slot) != to_tag:
             # The slot is another dialog's by now.
             return
-        if table.target(slot) == target and table.facts(slot)[2] == flow:
+        if table.target(slot) == target and table.facts(slot).flow == flow:
             table.fail_flight(slot, 503)
 
     def close_idle(self, before: float) -> None:
