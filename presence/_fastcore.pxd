@@ -75,9 +75,11 @@ cdef class Message:
     cdef SipMsg m
     cdef char* buf          # owned copy with SCAN_SLACK behind it
     cdef public object origin       # the listener or connection it came in on
+    cdef readonly object socket     # the UdpSocket it came in on, None on a stream
     cdef uint8_t source_ip[16]      # IPv4 as v4-mapped IPv6
     cdef uint16_t source_port
     cdef public uint32_t transaction    # index of its server transaction, 0 without one
+    cdef readonly bint plain            # nothing of what the general checks look at is there
     cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
     cdef str text(self, Span s)
@@ -196,6 +198,8 @@ cdef class ServerTransactions:
     cdef uint32_t* requests     # buckets by request_key, as many
     cdef uint32_t bucket_count
     cdef Transaction* entries
+    cdef uint64_t plain[2]      # plain requests that came, SUBSCRIBE and PUBLISH
+    cdef uint64_t accepted[2]   # and how many of them were answered 200
     cdef uint32_t capacity, used, live, free_head
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
     cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil
@@ -204,6 +208,8 @@ cdef class ServerTransactions:
     cdef uint32_t allocate(self) noexcept nogil
     cdef int rehash(self) noexcept nogil
     cdef void remove(self, uint32_t index) noexcept nogil
+    cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
+    cdef bytes tag_of(self, const SipMsg* m)
 
 # ---- watchers: the table ----
 
@@ -285,6 +291,7 @@ cdef struct Row:
     uint32_t cseq, cseq_mark, remote_cseq
     uint32_t expires_at, expiry_entry, subscribed_at
     uint32_t flow
+    uint64_t row_id             # names the subscription's row in the database; 0 for a fetch
     uint32_t key, flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
     uint16_t view, link, port
@@ -347,11 +354,13 @@ cdef class SubscriptionSlab:
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, char* out) noexcept nogil
     cdef int set_parts(self, Row* row, tuple dialog) except -1
+    cdef int copy_parts(self, Row* row, const char* buf, const Span* spans) except -1
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
 
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
+    cdef int join_group(self, uint32_t slot, uint32_t gid) except -1
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil
@@ -411,3 +420,4 @@ cdef class UdpSocket:
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
     cdef void room_for(self, uint32_t size) noexcept nogil
     cdef void send_replies(self) noexcept nogil
+    cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil

@@ -1,13 +1,16 @@
 """The typed face of the compiled core."""
 
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 @final
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
-    origin: object
+    origin: Any
     """The listener or connection it came in on."""
+    @property
+    def socket(self) -> "UdpSocket | None":
+        """The compiled socket it came in on, None for a stream."""
     transaction: int
     """Index of its server transaction, 0 without one."""
     merged: bool
@@ -63,6 +66,21 @@ class Message:
     def content_length(self) -> int | None: ...
     @property
     def body(self) -> bytes: ...
+    @property
+    def plain(self) -> bool:
+        """True when none of the general checks of RFC 3261 section 8.2 could refuse this SUBSCRIBE or PUBLISH."""
+    @property
+    def address(self) -> tuple[str, str] | None:
+        """User and host of a Request-URI that is its own canonical form; None when it takes a closer look."""
+    @property
+    def if_match(self) -> str | None:
+        """The entity-tag of SIP-If-Match; None without the field, '' when it holds anything but one entity-tag."""
+    def subscriber(self) -> tuple[str, str, str, str, str, str, str, str, str, int] | None:
+        """Return what of a SUBSCRIBE makes its dialog and its target, None when that takes a closer look.
+
+        (To and From without their tags, From tag, Contact URI, user and host of From, user and host of To, IPv4
+        address and port of the Contact); None for a route, a host name, a transport that is not UDP and so on.
+        """
     @property
     def raw(self) -> bytes:
         """The whole message as received."""
@@ -144,6 +162,10 @@ class ServerTransactions:
         """(index, retransmission): the transaction of a request, and whether it is known already; sets `merged`."""
     def complete(self, index: int, response: bytes, now: float) -> None:
         """Keep the final response until timer J fires."""
+    def to_tag(self, request: Message) -> bytes:
+        """Return the tag that responses outside a dialog give the To of a request."""
+    def ordinary(self) -> dict[str, tuple[int, int]]:
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came over UDP, and how many were accepted."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -165,6 +187,8 @@ class SubscriptionFacts(NamedTuple):
     remote_cseq: int
     expires_at: int
     subscribed_at: int
+    row_id: int
+    """Names the subscription's row in the database; 0 for a fetch."""
 
 class SubscriptionSlab:
     """Rows of subscriptions, named by slot (0 means none), and the links they are reached by."""
@@ -227,8 +251,23 @@ class WatcherTable(SubscriptionSlab):
         pending: bool = ...,
         view: int = ...,
         subscribed_at: int = ...,
+        row_id: int = ...,
     ) -> None: ...
+    def begin(
+        self, slot: int, gid: int, request: Message, link: int, expires_at: int, subscribed_at: int, row_id: int
+    ) -> None:
+        """Make a reserved row the active subscription that a plain SUBSCRIBE (`Message.subscriber`) asks for.
+
+        It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
+        request is not plain or the row in use.
+        """
     def usage(self, owner: int, event: bytes, event_id: bytes) -> int: ...
+    def renewal(self, request: Message, link: int) -> tuple[int, int, int, int] | None:
+        """Return what the ordinary refresh of a subscription needs to know; None when it takes a closer look.
+
+        (slot, group, CSeq numbers to reserve up to, row id) when the SUBSCRIBE is the next one of a dialog with this
+        one active subscription to the whole document, and its NOTIFYs go on to the same IPv4 address over UDP.
+        """
     def refresh(self, slot: int, *, expires_at: int, remote_cseq: int, cseq_mark: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None: ...
     def release(self, slot: int) -> None: ...
@@ -262,6 +301,15 @@ class UdpSocket:
 
     def __init__(self, fd: int, table: Fanout, transactions: ServerTransactions, origin: object) -> None: ...
     def receive(self, now: float) -> tuple[list[Message], bool]: ...
+    def answer(
+        self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float
+    ) -> None:
+        """Build the final response of a request (`build_response`), keep it for retransmissions and queue it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
+    def accept(self, request: Message, to_tag: bytes, headers: bytes, now: float) -> None:
+        """Answer a plain request with 200, and count that."""
     def respond(self, request: Message, response: bytes) -> None: ...
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...

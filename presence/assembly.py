@@ -14,7 +14,7 @@ from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
 from presence.observer import Observer
-from presence.policy.decision import OpenPolicy, Policy
+from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication import compositor
 from presence.publication.compositor import Compositor
@@ -23,6 +23,7 @@ from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
 from presence.store.base import Store, Write
 from presence.subscription.book import Book
+from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
@@ -67,7 +68,7 @@ def count_start(store: Store) -> int:
     for (value,) in store.read("settings_get", ("boot",)):
         boot = int(value or 0) + 1
     failures: list[StoreError | None] = []
-    store.submit([Write("settings_put", ("boot", str(boot).encode()))], failures.append)
+    store.submit([("settings_put", ("boot", str(boot).encode()))], failures.append)
     store.flush()
     if failures[0] is not None:
         raise failures[0]
@@ -118,7 +119,8 @@ class Node:
         self._serve(frozenset(serve.domain))
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
-        tally.refreshers.append(self._count_notifies)
+        tally.refreshers += [self._count_notifies, self._count_ordinary]
+        self._counted = {method: (0, 0) for method in self.transactions.ordinary()}
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
@@ -134,13 +136,14 @@ class Node:
     def _build_notifier(self) -> None:
         settings, serve = self.config.presence, self.config.server
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self.policy: Policy = OpenPolicy() if everybody else StoredPolicy(self._store)
+        self._allowed = AllowedTargets(serve.target_networks)
+        self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,
-            serve.target_networks,
+            self._allowed,
             frozenset(serve.domain),
         )
         self.notifier = Notifier(
@@ -180,7 +183,7 @@ class Node:
             self._registry,
             self.policy,
             ways=self.ways,
-            allowed=self.config.server.target_networks,
+            allowed=self._allowed,
         )
         return restorer.load(now)
 
@@ -251,10 +254,17 @@ class Node:
             self._purge_at = now + BINDINGS_PURGE_S
             days_s = self.config.presence.waiting_subs_daysno * 86400
             writes = [
-                Write("bindings_purge", (int(now),)),
-                Write("watchers_purge_pending", (int(now) - days_s,)),
+                ("bindings_purge", (int(now),)),
+                ("watchers_purge_pending", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
+
+    def _count_ordinary(self) -> None:
+        for method, (came, accepted) in self.transactions.ordinary().items():
+            came_before, accepted_before = self._counted[method]
+            self.tally.requests[method] += came - came_before
+            self.tally.responses[method, 200] += accepted - accepted_before
+            self._counted[method] = (came, accepted)
 
     def _count_notifies(self) -> None:
         counts = self.table.counters()

@@ -38,8 +38,12 @@ class Publication:
     body: bytes
     document: object
     """What the event package made of the body, once (`EventPackage.read`)."""
+    row_id: int = 0
+    """Names its row in the database."""
     number: int = 0
     """The compositor's own number for it, while it is held."""
+    armed_at: float = 0.0
+    """When the compositor looks whether it has expired."""
 
 
 class WatcherEvent(IntEnum):

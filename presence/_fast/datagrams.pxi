@@ -200,8 +200,12 @@ cdef class UdpSocket:
             message = new_message(&self.m)
             read_source(&self.addresses[i], message.source_ip, &message.source_port)
             message.origin = self.origin
+            message.socket = self
             message.transaction = transaction
             message.merged = merged
+            message.plain = not merged and plain_request(&self.m)
+            if message.plain:
+                self.transactions.plain[self.m.method == M_PUBLISH] += 1
             message.received_at = now
             requests.append(message)
         return requests, n == SLAB_SLOTS
@@ -218,11 +222,8 @@ cdef class UdpSocket:
         if entry.size > self.replies.room:
             return
         memcpy(self.replies.next, entry.response, entry.size)
-        add_datagram(&self.replies, entry.size, NULL, 0)
         read_source(&self.addresses[i], address, &port)
-        if not self.m.via_rport:
-            port = self.m.via_port if self.m.via_port else 5060
-        address_datagram(&self.replies, self.family, address, port)
+        self.queue_reply(entry.size, &self.m, address, port)
 
     cdef void room_for(self, uint32_t size) noexcept nogil:
         if self.replies.count == BATCH_SIZE or self.replies.room < size:
@@ -233,20 +234,46 @@ cdef class UdpSocket:
         self.unsent += self.replies.refused
         begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
 
+    def answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now):
+        """Build the final response of a request (`build_response`), keep it for retransmissions and queue it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
+        cdef uint32_t size
+        if not request.m.answerable or not 200 <= status <= 699:
+            raise ValueError(f"no final response {status} to this")
+        if len(to_tag) == 0:
+            to_tag = self.transactions.tag_of(&request.m)
+        size = response_room(&request.m, len(reason) + len(to_tag) + len(headers))
+        self.room_for(size)
+        if size > self.replies.room:
+            self.unsent += 1
+            return
+        size = write_response(request, status, reason, to_tag, headers, b"", self.replies.next)
+        self.transactions.keep(request.transaction, self.replies.next, size, now)
+        self.queue_reply(size, &request.m, request.source_ip, request.source_port)
+
+    def accept(self, Message request, bytes to_tag, bytes headers, double now):
+        """Answer a plain request with 200, and count that."""
+        self.transactions.accepted[request.m.method == M_PUBLISH] += 1
+        self.answer(request, 200, b"OK", to_tag, headers, now)
+
+    cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil:
+        # To where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it.
+        add_datagram(&self.replies, size, NULL, 0)
+        if not m.via_rport:
+            port = m.via_port if m.via_port else 5060
+        address_datagram(&self.replies, self.family, ip, port)
+
     def respond(self, Message request, bytes response):
-        """Queue a response to where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it."""
+        """Queue a response that is built already."""
         cdef uint32_t size = len(response)
-        cdef uint16_t port = request.source_port
-        with nogil:
-            self.room_for(size)
+        self.room_for(size)
         if size > self.replies.room:
             self.unsent += 1
             return
         memcpy(self.replies.next, <const char*>response, size)
-        add_datagram(&self.replies, size, NULL, 0)
-        if not request.m.via_rport:
-            port = request.m.via_port if request.m.via_port else 5060
-        address_datagram(&self.replies, self.family, request.source_ip, port)
+        self.queue_reply(size, &request.m, request.source_ip, request.source_port)
 
     def flush(self):
         """Send the queued responses."""

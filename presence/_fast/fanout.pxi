@@ -328,24 +328,3 @@ cdef bint is_loopback(const uint8_t* address) noexcept nogil:
         if address[i]:
             return False
     return address[15] == 1
-
-
-cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:
-    memcpy(out, text, size)
-    return out + size
-
-
-cdef inline char* emit_number(char* out, uint32_t value) noexcept nogil:
-    cdef char digits[10]
-    cdef int n = 0
-    while True:
-        digits[n] = <char>(c'0' + value % 10)
-        n += 1
-        value //= 10
-        if value == 0:
-            break
-    while n:
-        n -= 1
-        out[0] = digits[n]
-        out += 1
-    return out

@@ -1,23 +1,12 @@
 # Small things every part of the watcher table needs: hex, refcounted bodies, addresses, a row's strings.
 # Uses: nothing. Used by: slab, watchers, flights, fanout.
 
-cdef const char* HEX = b"0123456789abcdef"
-
-
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     x ^= x >> 30
     x *= 0xBF58476D1CE4E5B9ULL
     x ^= x >> 27
     x *= 0x94D049BB133111EBULL
     return x ^ (x >> 31)
-
-
-cdef inline int write_hex(char* out, uint32_t value, int digits) noexcept nogil:
-    cdef int i
-    for i in range(digits - 1, -1, -1):
-        out[i] = HEX[value & 15]
-        value >>= 4
-    return digits
 
 
 cdef inline int64_t read_hex(const char* text, int digits) noexcept nogil:

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 SubscriptionFacts = namedtuple(
     "SubscriptionFacts",
-    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id",
     module="presence._fastcore",
 )
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
@@ -231,6 +231,22 @@ cdef class SubscriptionSlab:
             blob += len(part)
         return 0
 
+    cdef int copy_parts(self, Row* row, const char* buf, const Span* spans) except -1:
+        # The strings of a new row straight out of a request; short, as a plain request's are.
+        cdef size_t total = 0
+        cdef int i
+        for i in range(PART_COUNT):
+            total += spans[i].len
+        row.blob = <char*>malloc(total + 1)
+        if row.blob == NULL:
+            raise MemoryError
+        total = 0
+        for i in range(PART_COUNT):
+            row.size[i] = <uint16_t>spans[i].len
+            memcpy(row.blob + total, buf + spans[i].off, spans[i].len)
+            total += spans[i].len
+        return 0
+
     def set_target(self, uint32_t slot, uint16_t link, str host, uint16_t port, uint32_t flow=0):
         """Say where NOTIFYs of the row go: an address on a UDP link, or a stream's flow number."""
         cdef Row* row = self.row(slot)
@@ -316,7 +332,8 @@ cdef class SubscriptionSlab:
         cdef Row* row = self.row(slot)
         cdef Row* owner = &self.rows[row.owner]
         return SubscriptionFacts(row.group, row.link, row.flow, row.owner, row.view, row.state == ROW_PENDING,
-                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at)
+                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at,
+                                 row.row_id)
 
     def target(self, uint32_t slot):
         """Return (host, port) NOTIFYs of the row go to."""

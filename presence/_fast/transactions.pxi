@@ -219,21 +219,44 @@ cdef class ServerTransactions:
         request.merged = merged
         return index, found
 
-    def complete(self, uint32_t index, bytes response, double now):
-        """Keep the final response of a transaction until timer J fires."""
+    cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil:
+        # The final response of a transaction, until timer J fires; -1 when there is no memory for it.
         cdef Transaction* entry
         cdef char* copy
         if index == 0 or index >= self.used or self.entries[index].state != TX_TRYING:
-            return
-        copy = <char*>malloc(len(response))
+            return 0
+        copy = <char*>malloc(size)
         if copy == NULL:
-            raise MemoryError
-        memcpy(copy, <const char*>response, len(response))
+            return -1
+        memcpy(copy, response, size)
         entry = &self.entries[index]
         entry.response = copy
-        entry.size = len(response)
+        entry.size = size
         entry.state = TX_COMPLETED
-        self.wheel.arm(index, now + self.lifetime_s)
+        return self.wheel.arm(index, now + self.lifetime_s)
+
+    cdef bytes tag_of(self, const SipMsg* m):
+        # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).
+        cdef char text[16]
+        cdef uint64_t tag = hash_span(m, m.via_branch, self.seed_high)
+        tag = hash_span(m, m.call_id, tag)
+        tag = hash_span(m, m.from_tag, tag)
+        write_hex(text, <uint32_t>(tag >> 32), 8)
+        write_hex(text + 8, <uint32_t>tag, 8)
+        return text[:16]
+
+    def to_tag(self, Message request):
+        """Return the tag that responses outside a dialog give the To of a request."""
+        return self.tag_of(&request.m)
+
+    def ordinary(self):
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came over UDP, and how many were accepted."""
+        return {"SUBSCRIBE": (self.plain[0], self.accepted[0]), "PUBLISH": (self.plain[1], self.accepted[1])}
+
+    def complete(self, uint32_t index, bytes response, double now):
+        """Keep the final response of a transaction until timer J fires."""
+        if self.keep(index, <const char*>response, <uint32_t>len(response), now) < 0:
+            raise MemoryError
 
     def response(self, uint32_t index):
         """Return the stored final response, or None while there is none."""

@@ -99,7 +99,7 @@ cdef class WatcherTable(SubscriptionSlab):
 
     def fill(self, uint32_t slot, uint32_t gid, tuple dialog, *, uint32_t owner=0, uint32_t remote_cseq=0,
              uint32_t cseq=0, uint32_t cseq_mark=0, uint32_t expires_at=0, bint pending=False, uint16_t view=1,
-             uint32_t subscribed_at=0):
+             uint32_t subscribed_at=0, uint64_t row_id=0):
         """Make a reserved row a running subscription of the resource.
 
         `dialog` is (uri, route, local, remote, remote_tag, call_id, event_id, local_tag, local_contact) as bytes:
@@ -107,14 +107,14 @@ cdef class WatcherTable(SubscriptionSlab):
         given only when it is not the one this table makes. `owner` is the row of the dialog's first subscription.
         Raises ValueError when the dialog's strings are too long.
         """
-        cdef Group* group = self.group(gid)
         cdef Row* row = self.row(slot)
+        self.group(gid)
         if row.state != ROW_EMBRYO:
             raise ValueError("the row is in use")
         self.set_parts(row, dialog)
-        row.group = gid
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
+        row.row_id = row_id
         row.view = view
         row.state = ROW_PENDING if pending else ROW_ACTIVE
         if owner and owner != slot:
@@ -127,11 +127,52 @@ cdef class WatcherTable(SubscriptionSlab):
             row.cseq_mark = cseq_mark
         # Rows of one dialog are loaded in any order: the highest number is the one seen last.
         self.rows[row.owner].remote_cseq = max(self.rows[row.owner].remote_cseq, remote_cseq)
+        self.join_group(slot, gid)
+
+    def begin(self, uint32_t slot, uint32_t gid, Message request, uint16_t link, uint32_t expires_at,
+              uint32_t subscribed_at, uint64_t row_id):
+        """Make a reserved row the active subscription that a plain SUBSCRIBE (`Message.subscriber`) asks for.
+
+        It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
+        request is not plain or the row in use.
+        """
+        cdef SipMsg* m = &request.m
+        cdef Row* row = self.row(slot)
+        cdef Subscriber who
+        cdef Span spans[PART_COUNT]
+        self.group(gid)
+        if row.state != ROW_EMBRYO or link >= self.link_count or not read_subscriber(m, &who):
+            raise ValueError("not a plain subscription, or the row is in use")
+        memset(spans, 0, sizeof(spans))
+        spans[<int>PART_URI] = who.contact_text
+        spans[<int>PART_LOCAL] = who.local_text
+        spans[<int>PART_REMOTE] = who.remote_text
+        spans[<int>PART_REMOTE_TAG] = m.from_tag
+        spans[<int>PART_CALL_ID] = m.call_id
+        spans[<int>PART_EVENT_ID] = m.event_id
+        self.copy_parts(row, m.buf, spans)
+        read_address(m.buf + who.contact.host.off, who.contact.host.len, row.address)
+        row.port = who.contact.port if who.contact.port else DEFAULT_PORT
+        row.link = link
+        row.expires_at = expires_at
+        row.subscribed_at = subscribed_at
+        row.row_id = row_id
+        row.cseq_mark = RESERVED_CSEQS
+        row.remote_cseq = m.cseq
+        row.view = 1
+        row.state = ROW_ACTIVE
+        self.join_group(slot, gid)
+
+    cdef int join_group(self, uint32_t slot, uint32_t gid) except -1:
+        cdef Group* group = &self.groups[gid]
+        cdef Row* row = &self.rows[slot]
+        row.group = gid
         group.rows += 1
         row.position = group.slots.count
         if vector_push(&group.slots, slot) < 0:
             raise MemoryError
         self.arm_expiry(slot)
+        return 0
 
     def usage(self, uint32_t owner, bytes event, bytes event_id):
         """Return the dialog's running subscription for (event, id), 0 when there is none (RFC 6665 section 4.5.1)."""
@@ -147,6 +188,34 @@ cdef class WatcherTable(SubscriptionSlab):
                     return slot
             slot = row.next_usage
         return 0
+
+    def renewal(self, Message request, uint16_t link):
+        """Return what the ordinary refresh of a subscription needs to know; None when it takes a closer look.
+
+        (slot, group, CSeq numbers to reserve up to, row id) when the SUBSCRIBE is the next one of a dialog with this
+        one active subscription to the whole document, and its NOTIFYs go on to the same IPv4 address over UDP.
+        """
+        cdef SipMsg* m = &request.m
+        cdef uint32_t slot = self.find(request)
+        cdef Row* row = &self.rows[slot]
+        cdef Group* group = &self.groups[row.group]
+        cdef Span contact
+        cdef PlainUri uri
+        cdef uint8_t address[16]
+        if (slot == 0 or row.usages != 1 or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
+                or row.flow or row.link != link or row.size[PART_ROUTE] or m.cseq <= row.remote_cseq):
+            return None
+        if not (span_equal(m.buf, m.event, group.event, group.event_size)
+                and part_equal(row, PART_EVENT_ID, m.buf + m.event_id.off, m.event_id.len)):
+            return None
+        if not (plain_contact(m, &contact, &uri)
+                and part_equal(row, PART_URI, m.buf + contact.off, contact.len)):
+            return None
+        if row.port != (uri.port if uri.port else DEFAULT_PORT) or not (
+            read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, row.address, 16) == 0
+        ):
+            return None
+        return slot, row.group, max(row.cseq + RESERVED_CSEQS, row.cseq_mark), row.row_id
 
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""

@@ -23,7 +23,7 @@ from presence.tally import Tally
 
 
 class Origin(Protocol):
-    """Where a request came in: a UDP listener or a connection."""
+    """Where a request came in: a UDP listener (whose compiled socket answers by itself) or a connection."""
 
     link: int
     """Number of the way out in the watcher table."""
@@ -51,7 +51,12 @@ class ServerTransaction:
     @property
     def origin(self) -> Origin:
         """Where the request came in."""
-        return cast(Origin, self.request.origin)
+        origin: Origin = self.request.origin
+        return origin
+
+    def accept(self, lines: str) -> None:
+        """Send the 200; `lines` are whole header lines of our own making."""
+        self._endpoint.succeed(self, lines)
 
     def reply(self, status: int, headers: Headers = (), reason: str = "") -> None:
         """Send the final response; it is kept for retransmissions of the request."""
@@ -107,8 +112,16 @@ class Endpoint:
         """Handle one request that is not a retransmission."""
         self.now = now
         method = request.method
-        self._tally.count_request(method)
         transaction = ServerTransaction(self, request)
+        if request.plain and not self.draining:
+            # Nothing of what `_guard` looks at is there, and the transactions have counted it.
+            try:
+                self._handlers[method](transaction, now)
+            except Exception as error:
+                transaction.refuse(error)
+            return
+        if not request.plain:
+            self._tally.count_request(method)
         if method == "ACK":
             # No INVITE was ever accepted here: a stray ACK is never answered (RFC 3261 section 17).
             self._transactions.abandon(request.transaction)
@@ -149,22 +162,36 @@ class Endpoint:
 
     def answer(self, transaction: ServerTransaction, status: int, reason: str, headers: Headers) -> None:
         """Build and send the final response of a transaction."""
-        request = transaction.request
         # What is echoed from the peer must not become a header field of its own.
-        lines = self._server
+        lines = ""
         for name, value in headers:
             lines += f"{name}: {value if value.isprintable() else value.translate(_ONE_LINE)}\r\n"
-        response = build_response(
-            request,
-            status,
-            reason.encode("utf-8", "surrogateescape"),
-            transaction.to_tag or self._stateless_tag(request),
-            lines.encode("utf-8", "surrogateescape"),
-        )
+        self.send(transaction, status, reason, lines)
+
+    def succeed(self, transaction: ServerTransaction, lines: str) -> None:
+        """Send the 200 to a request with these header lines."""
+        request = transaction.request
+        if not request.plain or (self.observer is not None and self.observer.verbose):
+            self.send(transaction, 200, "OK", lines)
+        else:
+            fields = (self._server + lines).encode("utf-8", "surrogateescape")
+            request.socket.accept(request, transaction.to_tag, fields, self.now)
+
+    def send(self, transaction: ServerTransaction, status: int, reason: str, lines: str) -> None:
+        """Send the final response of a transaction with these header lines, and keep it for retransmissions."""
+        request = transaction.request
         method = request.method
         self._tally.count_response(method, status)
-        if self.observer is not None:
-            self.observer.answered(method, status, reason, request.call_id, request.uri, request.event)
+        observer = self.observer
+        if observer is not None and (status >= 300 or observer.verbose):
+            observer.answered(method, status, reason, request.call_id, request.uri, request.event)
+        phrase = reason.encode("utf-8", "surrogateescape")
+        fields = (self._server + lines).encode("utf-8", "surrogateescape")
+        if request.socket is not None:
+            request.socket.answer(request, status, phrase, transaction.to_tag, fields, self.now)
+            return
+        tag = transaction.to_tag or self._transactions.to_tag(request)
+        response = build_response(request, status, phrase, tag, fields)
         self._transactions.complete(request.transaction, response, self.now)
         cast(Origin, request.origin).respond(request, response)
 
@@ -173,10 +200,6 @@ class Endpoint:
         self._tally.drops["internal error"] += 1
         if self.observer is not None:
             self.observer.faulted(error, request.call_id)
-
-    def _stateless_tag(self, request: Message) -> bytes:
-        # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).
-        return b"%016x" % (hash((request.branch, request.call_id, request.from_tag)) & 0xFFFFFFFFFFFFFFFF)
 
     def _options(self, transaction: ServerTransaction, now: float) -> None:
         """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""

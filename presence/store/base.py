@@ -1,18 +1,15 @@
 """What the roles ask of a database: atomic changes, acknowledged in order, and reading."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from presence.errors import StoreError
 
 Value = str | bytes | int | float | None
 
 
-class Write(NamedTuple):
-    """One statement of `sql/queries`, by name, with its parameters in order."""
-
-    query: str
-    params: tuple[Value, ...]
+Write = tuple[str, tuple[Value, ...]]
+"""One statement of `sql/queries`, by name, with its parameters in order."""
 
 
 Done = Callable[[StoreError | None], None]

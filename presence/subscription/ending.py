@@ -63,7 +63,7 @@ class Ending:
         status, event, reason = transition
         resource = self._notify.resource_of(slot)
         if self.observer is not None:
-            call_id = self._book.key(slot).call_id
+            call_id = self._table.dialog(slot)[5].decode("utf-8", "surrogateescape")
             self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
         self._notify.watcher_changed(resource, slot, status, event)
         shown = happened is Input.UNSUBSCRIBED and facts.view > 0

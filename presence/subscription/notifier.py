@@ -8,16 +8,15 @@ from presence.errors import (
     Forbidden,
     NotFound,
     OutOfOrder,
-    RowMissing,
     StoreError,
     Unavailable,
     UnknownSubscription,
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import ALLOW, BLOCK, Decision, Policy
+from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import parse_uri
+from presence.sip.headers import read_address, read_aor
 from presence.store.base import Store, Write
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
@@ -30,9 +29,17 @@ from presence.subscription.dialog import (
 )
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
-from presence.subscription.notify import Notify
-from presence.subscription.request import LAST_INSTANT, Draft, Limits, Renewal, check_bodies, granted_s
-from presence.subscription.rows import Key
+from presence.subscription.notify import Notify, Resource
+from presence.subscription.request import (
+    LAST_INSTANT,
+    Arrival,
+    Draft,
+    Extension,
+    Limits,
+    Renewal,
+    check_bodies,
+    granted_s,
+)
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
 
 
@@ -68,15 +75,28 @@ class Notifier:
         if package is None:
             raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
         if request.to_tag:
-            owner = self._book.find(request)
-            if not owner:
-                raise UnknownSubscription
-            self._book.lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
+            self._inside_dialog(transaction, package, now)
             return
-        presentity = parse_uri(request.uri).aor()
+        presentity = read_address(request)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        self._begin(transaction, package, presentity, read_dialog(request), 0, now)
+        self._begin(transaction, package, presentity, self._arrival(transaction), 0, now)
+
+    def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
+        request, lanes = transaction.request, self._book.lanes
+        if self._policy is OPEN and request.expires != 0:
+            renewal = self._table.renewal(request, transaction.origin.link)
+            if renewal is not None and lanes.enter(renewal[0]):
+                try:
+                    self._extend(transaction, package, *renewal, now)
+                except Exception:
+                    lanes.leave(renewal[0])
+                    raise
+                return
+        owner = self._book.find(request)
+        if not owner:
+            raise UnknownSubscription
+        lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
 
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
@@ -101,7 +121,9 @@ class Notifier:
                 raise UnknownSubscription
             resource = self._notify.resource_of(usages[0])
             dialog = self._book.dialog(owner, read_contact(request))
-            self._begin(transaction, package, resource.presentity, dialog, owner, now)
+            self._begin(
+                transaction, package, resource.presentity, self._arrival_of(dialog, transaction), owner, now
+            )
             return
         if granted_s(request, package, self._limits) == 0:
             self._unsubscribe(transaction, slot, owner)
@@ -114,17 +136,34 @@ class Notifier:
     def _decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         if package.authorised:
             return self._policy.decide(presentity, watcher, package.name)
-        if package.watches and self._policy.name != "open" and presentity != watcher:
+        if package.watches and self._policy is not OPEN and presentity != watcher:
             # RFC 3857 section 4.6: who watches is told to the presentity only.
             return BLOCK
         return ALLOW
+
+    def _arrival(self, transaction: ServerTransaction) -> Arrival:
+        request, origin = transaction.request, transaction.origin
+        plain = None if origin.flow else request.subscriber()
+        if plain is None:
+            return self._arrival_of(read_dialog(request), transaction)
+        local, remote, tag, contact, user, domain, to_user, to_domain, host, port = plain
+        if host not in self._limits.allowed_targets:
+            raise Forbidden("Contact Address Not Allowed")
+        target = Target("UDP", host, port)
+        dialog = Dialog(request.call_id, local, remote, tag, contact, ())
+        way = self._book.way(origin.link, target)
+        return Arrival(dialog, Aor(user, domain), Aor(to_user, to_domain), target, way, plain=True)
+
+    def _arrival_of(self, dialog: Dialog, transaction: ServerTransaction) -> Arrival:
+        target = self._target(dialog, transaction)
+        way = self._book.way(transaction.origin.link, target)
+        return Arrival(dialog, watcher_of(dialog), read_aor(dialog.local), target, way, plain=False)
 
     def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
         dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
-        if not self._book.reaches(transaction.origin.link, target):
-            raise Forbidden("No Listener Reaches the Contact Address")
+        self._book.way(transaction.origin.link, target)
         return target
 
     # ---- a new subscription ----
@@ -134,79 +173,86 @@ class Notifier:
         transaction: ServerTransaction,
         package: EventPackage,
         presentity: Aor,
-        dialog: Dialog,
+        arrival: Arrival,
         owner: int,
         now: float,
     ) -> None:
         request = transaction.request
         expires_s = granted_s(request, package, self._limits)
         check_bodies(request, package)
-        watcher = watcher_of(dialog)
-        decision = self._decide(package, presentity, watcher)
+        decision = self._decide(package, presentity, arrival.watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
-        target = self._target(dialog, transaction)
         slot = self._table.reserve()
-        draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
+        row_id = 0
+        if expires_s:
+            row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
+        until = self._until(now, expires_s)
+        draft = Draft(transaction, package, presentity, arrival, decision, slot, owner, expires_s, row_id, until, now)
+        # The first row of a dialog names it.
+        transaction.to_tag = self._table.to_tag(owner or slot)
         if expires_s == 0:
             # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
             self._begun(draft, None)
             return
-        self._store.submit(self._rows(draft, watcher), partial(self._begun, draft))
+        self._store.submit(self._rows(draft), partial(self._begun, draft))
 
-    def _rows(self, draft: Draft, watcher: Aor) -> list[Write]:
-        origin = draft.transaction.origin
-        tagged = draft.owner or draft.slot
-        key = Key(
-            draft.presentity.uri,
-            draft.dialog.call_id,
-            self._table.to_tag(tagged).decode(),
-            draft.dialog.remote_tag,
-            draft.package.name,
-            draft.transaction.request.event_id,
-            shared=bool(draft.owner),
+    def _rows(self, draft: Draft) -> tuple[Write, ...]:
+        request, origin = draft.transaction.request, draft.transaction.origin
+        dialog, watcher, to, target, _, _ = draft.arrival
+        insert = (
+            "shared_watchers_insert" if draft.owner else "active_watchers_insert",
+            (
+                draft.row_id,
+                draft.presentity.uri,
+                watcher.username,
+                watcher.domain,
+                to.username,
+                to.domain,
+                draft.package.name,
+                request.event_id,
+                draft.transaction.to_tag.decode(),
+                dialog.remote_tag,
+                dialog.call_id,
+                CSEQ_STRIDE,
+                request.cseq,
+                dialog.contact,
+                ", ".join(dialog.route) or None,
+                draft.until,
+                int(draft.decision.status),
+                draft.decision.reason,
+                0,
+                origin.local,
+                self._table.contact(draft.slot, origin.link).decode(),
+                dialog.remote,
+                dialog.local,
+                int(draft.now),
+                str(target),
+                self._book.boot,
+            ),
         )
-        writes = [
-            key.insert(
-                draft.dialog,
-                watcher=watcher,
-                expires_at=self._until(draft.now, draft.expires_s),
-                remote_cseq=draft.transaction.request.cseq,
-                status=draft.decision.status,
-                reason=draft.decision.reason,
-                socket_info=origin.local,
-                local_contact=self._table.contact(draft.slot, origin.link).decode(),
-                subscribed_at=int(draft.now),
-                target=draft.target,
-                boot=self._book.boot,
-            )
-        ]
-        if draft.package.authorised and self._policy.name != "open":
-            asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-            writes.append(
-                Write(
-                    "watchers_put",
-                    (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)),
-                )
-            )
-        return writes
+        if not draft.package.authorised or self._policy is OPEN:
+            return (insert,)
+        asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
+        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
+        return (insert, put)
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
         transaction, slot = draft.transaction, draft.slot
+        resource = self._notify.resource(draft.package, draft.presentity)
         if error is None:
             try:
-                self._fill(draft)
+                self._fill(draft, resource)
             except ValueError as too_long:
                 error = StoreError(str(too_long))
-                self._notify.release_unused(self._notify.resource(draft.package, draft.presentity))
         if error is not None:
             self._table.release(slot)
+            self._notify.release_unused(resource)
+            transaction.to_tag = b""
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
-            transaction.to_tag = self._table.to_tag(slot)
             self._accept(transaction, slot, draft.expires_s)
-            resource = self._notify.resource(draft.package, draft.presentity)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
                 self._book.forget(slot, slot)
@@ -217,32 +263,71 @@ class Notifier:
         if draft.owner:
             self._book.lanes.leave(draft.owner)
 
-    def _fill(self, draft: Draft) -> None:
-        request = draft.transaction.request
-        resource = self._notify.resource(draft.package, draft.presentity)
-        local_tag = self._book.foreign_tag(draft.owner)
-        until = self._until(draft.now, draft.expires_s)
+    def _fill(self, draft: Draft, resource: Resource) -> None:
+        request, arrival, slot = draft.transaction.request, draft.arrival, draft.slot
+        if arrival.plain and draft.decision is ALLOW and draft.row_id:
+            self._table.begin(
+                slot, resource.gid, request, arrival.way, draft.until, int(draft.now), draft.row_id
+            )
+            return
+        local_tag = self._book.foreign_tag(draft.owner) if draft.owner else ""
         self._table.fill(
-            draft.slot,
+            slot,
             resource.gid,
-            draft.dialog.parts(request.event_id, local_tag),
+            arrival.dialog.parts(request.event_id, local_tag),
             owner=draft.owner,
             remote_cseq=request.cseq,
             # A fetch is not in the database: it never has to reserve CSeq numbers.
             cseq_mark=CSEQ_STRIDE if draft.expires_s else 0x7FFFFFFF,
-            expires_at=until,
+            expires_at=draft.until,
             pending=draft.decision.status is SubscriptionStatus.PENDING,
             view=draft.decision.view,
             subscribed_at=int(draft.now),
+            row_id=draft.row_id,
         )
-        self._book.aim(draft.slot, draft.transaction.origin.link, draft.target)
-        self._book.note(draft.slot, draft.dialog, shared=bool(draft.owner))
+        self._book.aim(slot, draft.transaction.origin.link, arrival.target)
+        self._book.note(slot, arrival.dialog, shared=bool(draft.owner))
 
     def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        contact = self._table.contact(slot, transaction.origin.link).decode()
-        transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
+        contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
+        if contact.isprintable():
+            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
+        else:
+            # Another server's, out of the database.
+            transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
 
     # ---- refresh, unsubscribe ----
+
+    def _extend(
+        self,
+        transaction: ServerTransaction,
+        package: EventPackage,
+        slot: int,
+        group: int,
+        mark: int,
+        row_id: int,
+        now: float,
+    ) -> None:
+        """Serve the refresh that most are: everything stays as it is, but longer."""
+        request = transaction.request
+        expires_s = granted_s(request, package, self._limits)
+        check_bodies(request, package)
+        until = self._until(now, expires_s)
+        extension = Extension(transaction, slot, group, expires_s, until, mark)
+        write = ("active_watchers_extend", (row_id, until, request.cseq, mark, self._book.boot))
+        self._store.submit((write,), partial(self._extended, extension))
+
+    def _extended(self, extension: Extension, error: StoreError | None) -> None:
+        transaction, slot, group, expires_s, until, mark = extension
+        if error is not None:
+            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        else:
+            self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
+            # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
+            self._table.settle(slot)
+            self._accept(transaction, slot, expires_s)
+            self._notify.tell(slot, self._notify.resource_by(group))
+        self._book.lanes.leave(slot)
 
     def _refresh(
         self, transaction: ServerTransaction, package: EventPackage, slot: int, owner: int, now: float
@@ -301,11 +386,7 @@ class Notifier:
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
-        if isinstance(error, RowMissing):
-            # An operator took the subscription out of the database.
-            transaction.refuse(UnknownSubscription())
-            self._ending.terminate(slot, Input.DEACTIVATED)
-        elif error is not None:
+        if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
             self._table.refresh(

@@ -60,6 +60,10 @@ class Notify:
             resource = self._resources[key] = self._by_gid[gid] = Resource(package, presentity, gid)
         return resource
 
+    def resource_by(self, gid: int) -> Resource:
+        """Return the resource whose watchers are that group."""
+        return self._by_gid[gid]
+
     def resource_of(self, slot: int) -> Resource:
         """Return what the subscription watches."""
         return self._by_gid[self._table.facts(slot).group]

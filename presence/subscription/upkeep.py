@@ -9,7 +9,7 @@ from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store
 from presence.subscription.book import Book
-from presence.subscription.dialog import Dialog, Network, Target, is_allowed
+from presence.subscription.dialog import AllowedTargets, Dialog, Target
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
@@ -124,7 +124,7 @@ class Restorer:
         policy: Policy,
         *,
         ways: Ways,
-        allowed: tuple[Network, ...],
+        allowed: AllowedTargets,
     ) -> None:
         self._table = table
         self._store = store
@@ -198,10 +198,11 @@ class Restorer:
             pending=pending,
             view=0 if pending else decision.view,
             subscribed_at=row.subscribed_at or 0,
+            row_id=row.id,
         )
 
     def _target(self, row: StoredSubscription) -> Target:
         target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
-        if not is_allowed(target.host, self._allowed):
+        if target.host not in self._allowed:
             raise ValueError("the target's address is not allowed")
         return target
