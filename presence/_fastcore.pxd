@@ -416,6 +416,7 @@ cdef class UdpSocket:
     cdef iovec parts[128]
     cdef sockaddr_storage addresses[128]
     cdef Batch replies
+    cdef int received               # datagrams of the last batch
     cdef uint64_t keepalives, strays, retransmissions, unsent
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
     cdef void room_for(self, uint32_t size) noexcept nogil

@@ -9,7 +9,7 @@ class Message:
     origin: Any
     """The listener or connection it came in on."""
     @property
-    def socket(self) -> "UdpSocket | None":
+    def socket(self) -> UdpSocket | None:
         """The compiled socket it came in on, None for a stream."""
     transaction: int
     """Index of its server transaction, 0 without one."""
@@ -301,9 +301,7 @@ class UdpSocket:
 
     def __init__(self, fd: int, table: Fanout, transactions: ServerTransactions, origin: object) -> None: ...
     def receive(self, now: float) -> tuple[list[Message], bool]: ...
-    def answer(
-        self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float
-    ) -> None:
+    def answer(self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float) -> None:
         """Build the final response of a request (`build_response`), keep it for retransmissions and queue it.
 
         Without `to_tag` the To gets one that is the same for every copy of the request.

@@ -21,7 +21,7 @@ from presence.publication.compositor import Compositor
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
-from presence.store.base import Store, Write
+from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
@@ -120,7 +120,7 @@ class Node:
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary]
-        self._counted = {method: (0, 0) for method in self.transactions.ordinary()}
+        self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence

@@ -239,7 +239,7 @@ class Server:
             self._http.close()
 
     def _count_datagrams(self) -> None:
-        for name in ("strays", "retransmissions", "unsent", "keepalives"):
+        for name in ("strays", "retransmissions", "unsent", "keepalives", "overflows"):
             self.tally.drops[f"udp {name}"] = sum(udp.counters()[name] for udp in self._udp)
 
     def _busy(self) -> bool:

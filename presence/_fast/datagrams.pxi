@@ -153,6 +153,10 @@ cdef class UdpSocket:
         for i in range(SLAB_SLOTS):
             self.parts[i].iov_base = self.slab + <size_t>i * SLAB_SLOT_BYTES
             self.parts[i].iov_len = SLAB_SLOT_BYTES - SCAN_SLACK
+            self.headers[i].msg_hdr.msg_iov = &self.parts[i]
+            self.headers[i].msg_hdr.msg_iovlen = 1
+            self.headers[i].msg_hdr.msg_name = &self.addresses[i]
+        self.received = SLAB_SLOTS
         begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
         self.replies.fd = fd
 
@@ -170,16 +174,15 @@ cdef class UdpSocket:
         cdef Message message
         cdef bint found, merged
         cdef uint32_t transaction
-        for i in range(SLAB_SLOTS):
-            memset(&self.headers[i], 0, sizeof(mmsghdr))
-            self.headers[i].msg_hdr.msg_iov = &self.parts[i]
-            self.headers[i].msg_hdr.msg_iovlen = 1
-            self.headers[i].msg_hdr.msg_name = &self.addresses[i]
+        # What the kernel wrote into the headers last time; the others are as they were.
+        for i in range(self.received):
             self.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        self.received = 0
         with nogil:
             n = recvmmsg(self.fd, self.headers, SLAB_SLOTS, MSG_DONTWAIT, NULL)
         if n < 0:
             return requests, False
+        self.received = n
         for i in range(n):
             if self.headers[i].msg_len <= 4:
                 self.keepalives += 1

@@ -22,4 +22,3 @@ TABLE = {
     (False, True, True): Operation.REMOVE,
     (True, True, True): Operation.REMOVE,
 }
-

@@ -30,15 +30,14 @@ from presence.subscription.dialog import (
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.ordinary import Ordinary
 from presence.subscription.request import (
-    LAST_INSTANT,
-    Arrival,
     Draft,
-    Extension,
     Limits,
     Renewal,
     check_bodies,
     granted_s,
+    until_at,
 )
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
 
@@ -65,6 +64,7 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
+        self._ordinary = Ordinary(table, store, notify, book, limits) if policy is OPEN else None
 
     # ---- requests ----
 
@@ -80,23 +80,17 @@ class Notifier:
         presentity = read_address(request)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        self._begin(transaction, package, presentity, self._arrival(transaction), 0, now)
+        if self._ordinary is not None and self._ordinary.begin(transaction, package, presentity, now):
+            return
+        self._begin(transaction, package, presentity, read_dialog(request), 0, now)
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
-        request, lanes = transaction.request, self._book.lanes
-        if self._policy is OPEN and request.expires != 0:
-            renewal = self._table.renewal(request, transaction.origin.link)
-            if renewal is not None and lanes.enter(renewal[0]):
-                try:
-                    self._extend(transaction, package, *renewal, now)
-                except Exception:
-                    lanes.leave(renewal[0])
-                    raise
-                return
-        owner = self._book.find(request)
+        if self._ordinary is not None and self._ordinary.extend(transaction, package, now):
+            return
+        owner = self._book.find(transaction.request)
         if not owner:
             raise UnknownSubscription
-        lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
+        self._book.lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
 
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
@@ -121,17 +115,12 @@ class Notifier:
                 raise UnknownSubscription
             resource = self._notify.resource_of(usages[0])
             dialog = self._book.dialog(owner, read_contact(request))
-            self._begin(
-                transaction, package, resource.presentity, self._arrival_of(dialog, transaction), owner, now
-            )
+            self._begin(transaction, package, resource.presentity, dialog, owner, now)
             return
         if granted_s(request, package, self._limits) == 0:
             self._unsubscribe(transaction, slot, owner)
         else:
             self._refresh(transaction, package, slot, owner, now)
-
-    def _until(self, now: float, expires_s: int) -> int:
-        return min(int(now) + expires_s + self._limits.expires_offset_s, LAST_INSTANT)
 
     def _decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         if package.authorised:
@@ -140,24 +129,6 @@ class Notifier:
             # RFC 3857 section 4.6: who watches is told to the presentity only.
             return BLOCK
         return ALLOW
-
-    def _arrival(self, transaction: ServerTransaction) -> Arrival:
-        request, origin = transaction.request, transaction.origin
-        plain = None if origin.flow else request.subscriber()
-        if plain is None:
-            return self._arrival_of(read_dialog(request), transaction)
-        local, remote, tag, contact, user, domain, to_user, to_domain, host, port = plain
-        if host not in self._limits.allowed_targets:
-            raise Forbidden("Contact Address Not Allowed")
-        target = Target("UDP", host, port)
-        dialog = Dialog(request.call_id, local, remote, tag, contact, ())
-        way = self._book.way(origin.link, target)
-        return Arrival(dialog, Aor(user, domain), Aor(to_user, to_domain), target, way, plain=True)
-
-    def _arrival_of(self, dialog: Dialog, transaction: ServerTransaction) -> Arrival:
-        target = self._target(dialog, transaction)
-        way = self._book.way(transaction.origin.link, target)
-        return Arrival(dialog, watcher_of(dialog), read_aor(dialog.local), target, way, plain=False)
 
     def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
         dialog.check_size(transaction.request.event_id)
@@ -173,22 +144,38 @@ class Notifier:
         transaction: ServerTransaction,
         package: EventPackage,
         presentity: Aor,
-        arrival: Arrival,
+        dialog: Dialog,
         owner: int,
         now: float,
     ) -> None:
         request = transaction.request
         expires_s = granted_s(request, package, self._limits)
         check_bodies(request, package)
-        decision = self._decide(package, presentity, arrival.watcher)
+        watcher = watcher_of(dialog)
+        decision = self._decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
+        target = self._target(dialog, transaction)
         slot = self._table.reserve()
         row_id = 0
         if expires_s:
             row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
-        until = self._until(now, expires_s)
-        draft = Draft(transaction, package, presentity, arrival, decision, slot, owner, expires_s, row_id, until, now)
+        until = until_at(now, expires_s, self._limits)
+        draft = Draft(
+            transaction,
+            package,
+            presentity,
+            dialog,
+            watcher,
+            decision,
+            target,
+            slot,
+            owner,
+            expires_s,
+            row_id,
+            until,
+            now,
+        )
         # The first row of a dialog names it.
         transaction.to_tag = self._table.to_tag(owner or slot)
         if expires_s == 0:
@@ -199,7 +186,7 @@ class Notifier:
 
     def _rows(self, draft: Draft) -> tuple[Write, ...]:
         request, origin = draft.transaction.request, draft.transaction.origin
-        dialog, watcher, to, target, _, _ = draft.arrival
+        dialog, watcher, to = draft.dialog, draft.watcher, read_aor(draft.dialog.local)
         insert = (
             "shared_watchers_insert" if draft.owner else "active_watchers_insert",
             (
@@ -227,7 +214,7 @@ class Notifier:
                 dialog.remote,
                 dialog.local,
                 int(draft.now),
-                str(target),
+                str(draft.target),
                 self._book.boot,
             ),
         )
@@ -264,17 +251,12 @@ class Notifier:
             self._book.lanes.leave(draft.owner)
 
     def _fill(self, draft: Draft, resource: Resource) -> None:
-        request, arrival, slot = draft.transaction.request, draft.arrival, draft.slot
-        if arrival.plain and draft.decision is ALLOW and draft.row_id:
-            self._table.begin(
-                slot, resource.gid, request, arrival.way, draft.until, int(draft.now), draft.row_id
-            )
-            return
+        request, dialog, slot = draft.transaction.request, draft.dialog, draft.slot
         local_tag = self._book.foreign_tag(draft.owner) if draft.owner else ""
         self._table.fill(
             slot,
             resource.gid,
-            arrival.dialog.parts(request.event_id, local_tag),
+            dialog.parts(request.event_id, local_tag),
             owner=draft.owner,
             remote_cseq=request.cseq,
             # A fetch is not in the database: it never has to reserve CSeq numbers.
@@ -285,8 +267,8 @@ class Notifier:
             subscribed_at=int(draft.now),
             row_id=draft.row_id,
         )
-        self._book.aim(slot, draft.transaction.origin.link, arrival.target)
-        self._book.note(slot, arrival.dialog, shared=bool(draft.owner))
+        self._book.aim(slot, draft.transaction.origin.link, draft.target)
+        self._book.note(slot, dialog, shared=bool(draft.owner))
 
     def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
         contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
@@ -297,37 +279,6 @@ class Notifier:
             transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
 
     # ---- refresh, unsubscribe ----
-
-    def _extend(
-        self,
-        transaction: ServerTransaction,
-        package: EventPackage,
-        slot: int,
-        group: int,
-        mark: int,
-        row_id: int,
-        now: float,
-    ) -> None:
-        """Serve the refresh that most are: everything stays as it is, but longer."""
-        request = transaction.request
-        expires_s = granted_s(request, package, self._limits)
-        check_bodies(request, package)
-        until = self._until(now, expires_s)
-        extension = Extension(transaction, slot, group, expires_s, until, mark)
-        write = ("active_watchers_extend", (row_id, until, request.cseq, mark, self._book.boot))
-        self._store.submit((write,), partial(self._extended, extension))
-
-    def _extended(self, extension: Extension, error: StoreError | None) -> None:
-        transaction, slot, group, expires_s, until, mark = extension
-        if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
-        else:
-            self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
-            # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
-            self._table.settle(slot)
-            self._accept(transaction, slot, expires_s)
-            self._notify.tell(slot, self._notify.resource_by(group))
-        self._book.lanes.leave(slot)
 
     def _refresh(
         self, transaction: ServerTransaction, package: EventPackage, slot: int, owner: int, now: float
@@ -344,7 +295,7 @@ class Notifier:
             self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
             return
         facts = self._table.facts(slot)
-        until = self._until(now, expires_s)
+        until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
         mark = max(facts.cseq + CSEQ_STRIDE, facts.cseq_mark)
         write = self._book.key(slot).refresh(

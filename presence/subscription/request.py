@@ -35,27 +35,16 @@ class Limits(NamedTuple):
     domains: frozenset[str]
 
 
-class Arrival(NamedTuple):
-    """Who asks for a subscription, and where it is to be told."""
-
-    dialog: Dialog
-    watcher: Aor
-    to: Aor
-    target: Target
-    way: int
-    """The listener its NOTIFYs leave by."""
-    plain: bool
-    """The watcher table can read all this in the request by itself."""
-
-
 class Draft(NamedTuple):
     """A subscription on its way through the commit."""
 
     transaction: ServerTransaction
     package: EventPackage
     presentity: Aor
-    arrival: Arrival
+    dialog: Dialog
+    watcher: Aor
     decision: Decision
+    target: Target
     slot: int
     owner: int
     expires_s: int
@@ -63,18 +52,6 @@ class Draft(NamedTuple):
     """0 for a fetch, which is not stored."""
     until: int
     now: float
-
-
-class Extension(NamedTuple):
-    """An ordinary refresh, which changes nothing but the time, on its way through the commit."""
-
-    transaction: ServerTransaction
-    slot: int
-    group: int
-    expires_s: int
-    until: int
-    mark: int
-    """CSeq numbers reserved with it."""
 
 
 class Renewal(NamedTuple):
@@ -100,11 +77,20 @@ def granted_s(request: Message, package: EventPackage, limits: Limits) -> int:
     return min(asked, limits.max_expires_s)
 
 
+def until_at(now: float, expires_s: int, limits: Limits) -> int:
+    """Return the epoch second at which a subscription ends for us."""
+    return min(int(now) + expires_s + limits.expires_offset_s, LAST_INSTANT)
+
+
 def check_bodies(request: Message, package: EventPackage) -> None:
     """Raise NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours."""
     accept = request.header("Accept")
     # Most say just the one type, or nothing.
-    if accept and accept != package.content_type and not _accepts(package.content_type, tuple(request.values("Accept"))):
+    if (
+        accept
+        and accept != package.content_type
+        and not _accepts(package.content_type, tuple(request.values("Accept")))
+    ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
     # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
     if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
