@@ -422,3 +422,33 @@ cdef class UdpSocket:
     cdef void room_for(self, uint32_t size) noexcept nogil
     cdef void send_replies(self) noexcept nogil
     cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil
+
+# ---- publications (RFC 3903) ----
+
+cdef struct Held:
+    double expires_at, armed_at     # epoch seconds; when the wheel looks at it
+    uint64_t resource               # keyed hash of package, user and host
+    uint64_t row_id                 # names its row in the database
+    uint32_t count                  # of entity-tags given under this number
+    uint32_t next_free
+    uint8_t state
+    uint8_t foreign                 # its entity-tag is of another start
+    uint32_t claimed                # the batch in which another request names it first
+
+cdef class Refreshes:
+    cdef readonly list requests, writes
+    cdef U32Vector numbers, granted
+
+cdef class Publications:
+    cdef uint64_t seed
+    cdef char prefix[12]
+    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s
+    cdef Wheel expiry
+    cdef Held* held
+    cdef uint32_t capacity, used, free_head, batches
+    cdef Held* entry(self, uint32_t number) except NULL
+    cdef str tag_text(self, uint32_t number, uint32_t count)
+    cdef void arm(self, uint32_t number) noexcept nogil
+    cdef void prolong(self, uint32_t number, double expires_at) noexcept nogil
+    cdef uint32_t find_held(self, const SipMsg* m) noexcept nogil
+    cdef uint32_t refreshable(self, Message request) noexcept

@@ -312,6 +312,64 @@ class UdpSocket:
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
+class Refreshes:
+    """PUBLISH requests of one tick that only refresh, on their way through one commit."""
+
+    @property
+    def requests(self) -> list[Message]: ...
+    @property
+    def writes(self) -> list[tuple[str, tuple[int, str, int]]]: ...
+
+class Publications:
+    """The publications that are held, by number: whose they are, their entity-tag and when they expire.
+
+    An entity-tag is a prefix of this start, the number of the publication and how many it has had before, so it is
+    found by index and is never given twice (RFC 3903 section 6, step 6).
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        prefix: str,
+        now: float,
+        *,
+        min_expires_s: int,
+        max_expires_s: int,
+        expires_offset_s: int,
+    ) -> None: ...
+    def reserve(self) -> int:
+        """Return a number for a publication to come."""
+    def next_tag(self, number: int) -> str:
+        """Return the entity-tag the publication will have after its next change."""
+    def hold(
+        self, number: int, package: str, user: str, host: str, row_id: int, expires_at: float, *, foreign: bool = ...
+    ) -> None:
+        """Hold a publication after its commit; one with a `foreign` entity-tag (another start's) is not found by it."""
+    def find(self, request: Message) -> int:
+        """Return the publication that SIP-If-Match names, when it is one of the Request-URI's; 0 when there is none."""
+    def take(self, number: int) -> bool:
+        """Begin a change of a publication; False while another is on its way."""
+    def give(self, number: int) -> None:
+        """End a change that came to nothing."""
+    def renew(self, number: int, expires_at: float) -> None:
+        """End a change: from now on the publication has its next entity-tag."""
+    def release(self, number: int) -> None:
+        """Forget a publication."""
+    def due(self, now: float) -> list[int]:
+        """Return the numbers of publications whose time is over; they come up again in 5 s if they stay."""
+    def refresh(self, requests: list[Message], now: float) -> tuple[list[Message], Refreshes | None]:
+        """Take the requests that only refresh a publication out of those of a tick.
+
+        Returns (the others, in their order; the `Refreshes` to submit, None without any). Each of them is answered
+        by `refreshed` after the commit.
+        """
+    def refreshed(self, batch: Refreshes, server: bytes, began: float, now: float) -> None:
+        """Answer refreshes that are committed; `server` is our Server header line, `began` when they came."""
+    def give_back(self, batch: Refreshes) -> None:
+        """Let publications be as they were whose refresh the database refused."""
+    def numbers(self, batch: Refreshes) -> list[int]:
+        """Return which publications a batch refreshes."""
+
 def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
     """Find the root and its children in a document that a reader has found well-formed and without document type.
 

@@ -16,8 +16,8 @@ from presence.events.winfo import WatcherInfoPackage
 from presence.observer import Observer
 from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
-from presence.publication import compositor
 from presence.publication.compositor import Compositor
+from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
@@ -127,7 +127,8 @@ class Node:
         return Compositor(
             self._registry,
             self._store,
-            compositor.Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
             now=now,
             changed=self._changed,
@@ -191,7 +192,8 @@ class Node:
         """Handle messages in the order they came."""
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
-        for message in messages:
+        self.endpoint.now = now
+        for message in self.compositor.handle_refreshes(messages, now):
             if message.is_request:
                 self.endpoint.receive(message, now)
             elif message.error or not self.table.match(message, now):

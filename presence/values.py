@@ -28,10 +28,8 @@ class SubscriptionStatus(IntEnum):
 
 @dataclass(slots=True)
 class Publication:
-    """The event state one user agent published under one entity-tag (RFC 3903 section 4)."""
+    """The event state one user agent published (RFC 3903 section 4)."""
 
-    etag: str
-    expires_at: float
     received_at: float
     order: int
     content_type: str
@@ -41,9 +39,9 @@ class Publication:
     row_id: int = 0
     """Names its row in the database."""
     number: int = 0
-    """The compositor's own number for it, while it is held."""
-    armed_at: float = 0.0
-    """When the compositor looks whether it has expired."""
+    """Names it among the entity-tags."""
+    foreign: tuple[tuple[str, Aor], str] | None = None
+    """Resource and entity-tag while that is one of an earlier start."""
 
 
 class WatcherEvent(IntEnum):

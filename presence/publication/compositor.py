@@ -1,12 +1,10 @@
 """The event state compositor (RFC 3903): publications of each presentity, kept in order and composed."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
 from sys import intern
-from typing import NamedTuple
 
-from presence._fastcore import Message, Wheel
+from presence._fastcore import Message, Refreshes
 from presence.errors import (
     BadEvent,
     BadRequest,
@@ -20,27 +18,13 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
+from presence.publication.holding import Holding, Limits, Resource
 from presence.publication.operation import TABLE, Operation
-from presence.sip.endpoint import ServerTransaction
+from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.headers import read_address
 from presence.sip.lanes import Lanes
-from presence.store.base import Store
+from presence.store.base import Store, Write
 from presence.values import Aor, Publication
-
-
-class Limits(NamedTuple):
-    """How long a publication may last, in seconds, and how many a presentity may have of one package."""
-
-    min_expires_s: int
-    max_expires_s: int
-    expires_offset_s: int
-    max_publications: int = 64
-
-
-Resource = tuple[str, Aor]
-"""A package's name and a presentity."""
-
-_NOTHING: Mapping[str, Publication] = {}
 
 Changed = Callable[[str, Aor, float], None]
 """Told after the commit of a change: package, presentity, and when the request came in."""
@@ -55,6 +39,7 @@ class Compositor:
         store: Store,
         limits: Limits,
         *,
+        endpoint: Endpoint,
         domains: frozenset[str],
         now: float,
         changed: Changed,
@@ -66,14 +51,13 @@ class Compositor:
         self._changed = changed
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
-        self._resources: dict[Resource, dict[str, Publication]] = {}
-        self._expiry = Wheel(1.0, now)
-        self._numbered: dict[int, tuple[Resource, Publication]] = {}
-        self._last_number = 0
+        self._endpoint = endpoint
+        self.holding = Holding(limits, now)
+        self.tags = self.holding.tags
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        """Changes of publications of which a refresh is on its way."""
         self._missing: set[int] = set()
         self._order = 0
-        # An entity-tag is never given twice, not even after a restart (RFC 3903 section 6, step 6).
-        self._tag_prefix = secrets.token_hex(6)
 
     # ---- requests ----
 
@@ -101,70 +85,95 @@ class Compositor:
 
     def _publish(self, transaction: ServerTransaction, package: EventPackage, resource: Resource, now: float) -> None:
         request = transaction.request
-        held = self._resources.get(resource, _NOTHING)
-        old = self._precondition(request.if_match, held)
+        held = self.holding.of(resource)
+        old = self._precondition(request, resource, held)
+        if old is not None and not self.tags.take(old.number):
+            retry = partial(self._attempt, transaction, package, resource, now)
+            self._waiting.setdefault(old.number, []).append(retry)
+            return
+        try:
+            self._apply(transaction, package, resource, held, old, now)
+        except Exception:
+            if old is not None:
+                self.tags.give(old.number)
+            raise
+
+    def _apply(
+        self,
+        transaction: ServerTransaction,
+        package: EventPackage,
+        resource: Resource,
+        held: Mapping[int, Publication],
+        old: Publication | None,
+        now: float,
+    ) -> None:
+        request = transaction.request
         expires_s = self._expires(request, package)
         body = request.body
         operation = TABLE.get((body != b"", old is not None, expires_s == 0))
-        # What is given to a publication in place of another is never given again, not even after a restart (step 6).
-        self._order += 1
-        etag = f"{self._tag_prefix}.{self._order:x}"
-        if operation is Operation.REFRESH:
-            assert old is not None
-            self._store.submit(
-                (("presentity_refresh", (old.row_id, etag, int(now + expires_s))),),
-                partial(self._refreshed, transaction, resource, old, etag, expires_s, now),
-            )
-        elif operation is Operation.REMOVE:
-            assert old is not None
-            self._store.submit(
-                (("presentity_delete", (old.row_id,)),), partial(self._removed, transaction, resource, old, etag, now)
-            )
-        elif operation is None:
+        if operation is None:
             raise BadRequest("Missing Body")
-        else:
-            if old is None and len(held) >= self._limits.max_publications:
+        if old is None:
+            if len(held) >= self._limits.max_publications:
                 raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
-            content_type = self._content_type(request, package)
-            if old is not None and old.body == body and old.content_type == content_type:
-                # Many clients send the whole body again only to refresh it.
-                document = old.document
-            else:
-                document = package.read(content_type, body)
-            new = Publication(etag, now + expires_s, now, self._order, content_type, body, document)
-            self._put(transaction, resource, old, new, expires_s)
+            new = self._read(request, package, body, None, now)
+            self._insert(transaction, resource, new, expires_s)
+            return
+        etag = self.tags.next_tag(old.number)
+        until = now + expires_s
+        if operation is Operation.REFRESH:
+            write: Write = ("presentity_refresh", (old.row_id, etag, int(until)))
+            done = partial(self._refreshed, transaction, resource, old, etag, until)
+        elif operation is Operation.REMOVE:
+            write = ("presentity_delete", (old.row_id,))
+            done = partial(self._removed, transaction, resource, old, etag, now)
+        else:
+            new = self._read(request, package, body, old, now)
+            values = (int(until), int(now), new.order, new.content_type, body)
+            write = ("presentity_modify", (old.row_id, etag, *values))
+            done = partial(self._modified, transaction, resource, old, new, etag, until)
+        self._store.submit((write,), done)
 
-    def _put(
-        self,
-        transaction: ServerTransaction,
-        resource: Resource,
-        old: Publication | None,
-        new: Publication,
-        expires_s: int,
-    ) -> None:
-        times = (int(new.expires_at), int(new.received_at), new.order)
-        if old is not None:
-            new.row_id = old.row_id
-            write = ("presentity_modify", (new.row_id, new.etag, *times, new.content_type, new.body))
-        elif expires_s == 0:
+    def _read(
+        self, request: Message, package: EventPackage, body: bytes, old: Publication | None, now: float
+    ) -> Publication:
+        """Step 5: the event state a request carries."""
+        content_type = self._content_type(request, package)
+        if old is not None and old.body == body and old.content_type == content_type:
+            # Many clients send the whole body again only to refresh it.
+            document = old.document
+        else:
+            document = package.read(content_type, body)
+        self._order += 1
+        return Publication(now, self._order, content_type, body, document)
+
+    def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:
+        new.number = self.tags.reserve()
+        etag = self.tags.next_tag(new.number)
+        if expires_s == 0:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
-            self._accept(transaction, new.etag, 0)
+            self.tags.release(new.number)
+            self._accept(transaction, etag, 0)
             self.lanes.leave(resource)
             return
-        else:
-            package, (username, domain) = resource
-            new.row_id = self._store.new_id("presentity")
-            key = (new.row_id, username, domain, package, new.etag)
-            write = ("presentity_insert", (*key, *times, new.content_type, new.body, None, None))
-        self._store.submit((write,), partial(self._stored, transaction, resource, old, new, expires_s))
+        package, (username, domain) = resource
+        until = new.received_at + expires_s
+        new.row_id = self._store.new_id("presentity")
+        key = (new.row_id, username, domain, package, etag)
+        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, None, None)
+        done = partial(self._inserted, transaction, resource, new, etag, until)
+        self._store.submit((("presentity_insert", (*key, *values)),), done)
 
-    def _precondition(self, entity_tag: str | None, held: Mapping[str, Publication]) -> Publication | None:
+    def _precondition(
+        self, request: Message, resource: Resource, held: Mapping[int, Publication]
+    ) -> Publication | None:
         """Step 3: the publication SIP-If-Match names."""
+        entity_tag = request.if_match
         if entity_tag is None:
             return None
         if not entity_tag:
             raise BadRequest("SIP-If-Match Must Have One Entity-Tag")
-        found = held.get(entity_tag)
+        found = held.get(self.tags.find(request) or self.holding.find_foreign(resource, entity_tag))
         if found is None:
             raise UnknownEntityTag
         return found
@@ -183,16 +192,57 @@ class Compositor:
         value = request.header("Content-Type")
         if value is None:
             raise BadRequest("Missing Content-Type")
-        content_type = value if value in package.publishable else value.partition(";")[0].strip().lower()
-        if content_type not in package.publishable:
+        essence = value if value in package.publishable else value.partition(";")[0].strip().lower()
+        if essence not in package.publishable:
             raise UnsupportedMediaType(headers=(("Accept", ", ".join(package.publishable)),))
         coding = request.header("Content-Encoding")
         if coding is not None and (coding or "identity").strip().lower() != "identity":
             raise UnsupportedMediaType(headers=(("Accept-Encoding", "identity"),))
-        return content_type
+        # One string for all publications.
+        return intern(essence)
 
-    def _refused(self, transaction: ServerTransaction, resource: Resource) -> None:
+    def _refused(self, transaction: ServerTransaction, resource: Resource, old: Publication | None) -> None:
+        if old is not None:
+            self.tags.give(old.number)
         transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        self.lanes.leave(resource)
+
+    def _inserted(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        new: Publication,
+        etag: str,
+        until: float,
+        error: StoreError | None,
+    ) -> None:
+        if error is not None:
+            self.tags.release(new.number)
+            self._refused(transaction, resource, None)
+            return
+        self.holding.keep(resource, new, until)
+        self._accept(transaction, etag, until - new.received_at)
+        self._changed(*resource, new.received_at)
+        self.lanes.leave(resource)
+
+    def _modified(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        old: Publication,
+        new: Publication,
+        etag: str,
+        until: float,
+        error: StoreError | None,
+    ) -> None:
+        if error is not None:
+            self._refused(transaction, resource, old)
+            return
+        old.received_at, old.order = new.received_at, new.order
+        old.content_type, old.body, old.document = new.content_type, new.body, new.document
+        self.holding.renew(old, until)
+        self._accept(transaction, etag, until - new.received_at)
+        self._changed(*resource, new.received_at)
         self.lanes.leave(resource)
 
     def _refreshed(
@@ -201,42 +251,15 @@ class Compositor:
         resource: Resource,
         old: Publication,
         etag: str,
-        expires_s: int,
-        now: float,
+        until: float,
         error: StoreError | None,
     ) -> None:
         """Answer a refresh after its commit. It is no news: the publication keeps its age, by which the newest wins."""
         if error is not None:
-            self._refused(transaction, resource)
+            self._refused(transaction, resource, old)
             return
-        held = self._resources[resource]
-        del held[old.etag]
-        held[etag] = old
-        old.etag, old.expires_at = etag, now + expires_s
-        if old.expires_at < old.armed_at:
-            self._arm(old)
-        self._accept(transaction, etag, expires_s)
-        self.lanes.leave(resource)
-
-    def _stored(
-        self,
-        transaction: ServerTransaction,
-        resource: Resource,
-        old: Publication | None,
-        new: Publication,
-        expires_s: int,
-        error: StoreError | None,
-    ) -> None:
-        """Answer an initial publication or a modification after its commit."""
-        if error is not None:
-            self._refused(transaction, resource)
-            return
-        if old is not None:
-            self._supersede(self._resources[resource], old, new)
-        else:
-            self._keep(resource, new)
-        self._accept(transaction, new.etag, expires_s)
-        self._changed(*resource, new.received_at)
+        self.holding.renew(old, until)
+        self._accept(transaction, etag, until - transaction.request.received_at)
         self.lanes.leave(resource)
 
     def _removed(
@@ -249,45 +272,42 @@ class Compositor:
         error: StoreError | None,
     ) -> None:
         if error is not None:
-            self._refused(transaction, resource)
+            self._refused(transaction, resource, old)
             return
-        self._forget(resource, old)
+        self.holding.forget(resource, old)
         self._accept(transaction, etag, 0)
         self._changed(*resource, now)
         self.lanes.leave(resource)
 
-    def _accept(self, transaction: ServerTransaction, etag: str, expires_s: int) -> None:
-        shown = max(0, expires_s - self._limits.expires_offset_s)
+    def _accept(self, transaction: ServerTransaction, etag: str, expires_s: float) -> None:
+        shown = max(0, round(expires_s) - self._limits.expires_offset_s)
         transaction.accept(f"Expires: {shown}\r\nSIP-ETag: {etag}\r\n")
 
+    # ---- refreshes, which are most of all ----
+
+    def handle_refreshes(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the requests of a tick that only refresh a publication, and return the others."""
+        if not self._endpoint.hurried:
+            return requests
+        others, batch = self.tags.refresh(requests, now)
+        if batch is not None:
+            self._store.submit(batch.writes, partial(self._batch_done, batch, now))
+        return others
+
+    def _batch_done(self, batch: Refreshes, began: float, error: StoreError | None) -> None:
+        endpoint = self._endpoint
+        if error is None:
+            self.tags.refreshed(batch, endpoint.server_line, began, endpoint.now)
+        else:
+            self.tags.give_back(batch)
+            for request in batch.requests:
+                ServerTransaction(endpoint, request).refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        if self._waiting:
+            for number in self.tags.numbers(batch):
+                for attempt in self._waiting.pop(number, ()):
+                    attempt()
+
     # ---- memory ----
-
-    def _keep(self, resource: Resource, publication: Publication) -> None:
-        self._resources.setdefault(resource, {})[publication.etag] = publication
-        self._last_number = publication.number = (self._last_number + 1) & 0xFFFFFFFF
-        self._numbered[publication.number] = (resource, publication)
-        self._arm(publication)
-
-    def _supersede(self, held: dict[str, Publication], old: Publication, new: Publication) -> None:
-        """Let a publication have a new state under a new entity-tag."""
-        del held[old.etag]
-        held[new.etag] = old
-        old.etag, old.expires_at, old.received_at, old.order = new.etag, new.expires_at, new.received_at, new.order
-        old.content_type, old.body, old.document = new.content_type, new.body, new.document
-        if old.expires_at < old.armed_at:
-            self._arm(old)
-
-    def _arm(self, publication: Publication) -> None:
-        # One entry of the wheel for each publication: when it comes up too early it is put back.
-        publication.armed_at = publication.expires_at
-        self._expiry.add(publication.number, publication.expires_at)
-
-    def _forget(self, resource: Resource, publication: Publication) -> None:
-        held = self._resources[resource]
-        del held[publication.etag]
-        del self._numbered[publication.number]
-        if not held:
-            del self._resources[resource]
 
     def missing(self, row_id: int) -> None:
         """Learn that an operator took a publication's row out of the database."""
@@ -296,8 +316,7 @@ class Compositor:
     def _drop_missing(self, now: float) -> None:
         # Memory holds nothing that the database does not: those publications are over.
         gone, self._missing = self._missing, set()
-        for resource, publication in [entry for entry in self._numbered.values() if entry[1].row_id in gone]:
-            publication.expires_at = 0.0
+        for resource, publication in self.holding.with_rows(gone):
             self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def load(self, now: float) -> None:
@@ -307,38 +326,27 @@ class Compositor:
             package = self._registry.get(str(event))
             if package is None or not isinstance(body, bytes):
                 continue
-            kind = str(content_type or package.content_type)
+            kind = intern(str(content_type or package.content_type))
             try:
                 document = package.read(kind, body)
             except SipError:
                 # Written by somebody else's tool; `presence db check` names such rows.
                 continue
-            publication = Publication(
-                str(etag), float(expires or 0), float(received or 0), int(order or 0), kind, body, document
-            )
-            publication.row_id = int(row_id or 0)
+            publication = Publication(float(received or 0), int(order or 0), kind, body, document, int(row_id or 0))
             self._order = max(self._order, publication.order)
-            if publication.expires_at <= now:
-                self._store.submit((("presentity_delete", (row_id,)),), lambda error: None)
+            if float(expires or 0) <= now:
+                self._store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
                 continue
-            self._keep((package.name, Aor(str(username), intern(str(domain)))), publication)
+            resource = (package.name, Aor(str(username), intern(str(domain))))
+            self.holding.take_over(resource, publication, str(etag), float(expires or 0))
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:
         """Return the composed document of a presentity, valid also when nothing is published."""
-        held = self._resources.get((package.name, presentity))
-        if not held:
-            return package.compose(presentity, ())
-        if len(held) == 1:
-            return package.compose(presentity, tuple(held.values()))
-        ordered = sorted(held.values(), key=lambda p: (int(p.received_at), p.order))
-        return package.compose(presentity, ordered)
+        return package.compose(presentity, self.holding.publications((package.name, presentity)))
 
     def counts(self) -> dict[str, int]:
         """Return the number of publications by package."""
-        counts: dict[str, int] = {}
-        for (package, _), held in self._resources.items():
-            counts[package] = counts.get(package, 0) + len(held)
-        return counts
+        return self.holding.counts()
 
     # ---- time ----
 
@@ -346,30 +354,23 @@ class Compositor:
         """End publications whose time is over (RFC 3903 section 6: the state expires) and tell the watchers."""
         if self._missing:
             self._drop_missing(now)
-        for number in self._expiry.due(now):
-            resource, publication = self._numbered.get(number, (None, None))
-            if resource is None or publication is None:
-                continue
-            if publication.expires_at > now:
-                self._arm(publication)
-            else:
-                self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
+        for number in self.tags.due(now):
+            resource, publication = self.holding.numbered(number)
+            self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def _expire(self, resource: Resource, publication: Publication, now: float) -> None:
-        if publication.number not in self._numbered or publication.expires_at > now:
-            # It was removed, or refreshed, while this waited for its turn.
-            if publication.number in self._numbered:
-                self._arm(publication)
+        # It may have been removed while this waited for its turn, or a refresh be on its way.
+        if not self.holding.holds(publication) or not self.tags.take(publication.number):
             self.lanes.leave(resource)
             return
-        self._store.submit(
-            (("presentity_delete", (publication.row_id,)),), partial(self._expired, resource, publication, now)
-        )
+        write = ("presentity_delete", (publication.row_id,))
+        self._store.submit((write,), partial(self._expired, resource, publication, now))
 
     def _expired(self, resource: Resource, publication: Publication, now: float, error: StoreError | None) -> None:
         if error is None:
-            self._forget(resource, publication)
+            self.holding.forget(resource, publication)
             self._changed(*resource, now)
         else:
-            self._expiry.add(publication.number, now + 5.0)
+            # It comes up again.
+            self.tags.give(publication.number)
         self.lanes.leave(resource)

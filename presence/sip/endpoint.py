@@ -88,12 +88,19 @@ class Endpoint:
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
         self._supported: frozenset[str] = frozenset()
         self._server = f"Server: {software}\r\n" if software else ""
+        self.server_line = self._server.encode()
+        """The Server header line of responses, empty without one."""
         self._allow_events = allow_events
         self._accept = ""
         self.now: float = 0.0
         self.observer: Observer | None = None
         self.draining = False
         """New requests are refused with 503."""
+
+    @property
+    def hurried(self) -> bool:
+        """True while successes need not be told to anybody, so that they can be answered in batches."""
+        return not self.draining and not (self.observer is not None and self.observer.verbose)
 
     def serve(self, method: str, handler: Handler) -> None:
         """Let `handler` take the requests of a method; it replies, now or after a commit, or raises SipError."""
@@ -171,7 +178,7 @@ class Endpoint:
     def succeed(self, transaction: ServerTransaction, lines: str) -> None:
         """Send the 200 to a request with these header lines."""
         request = transaction.request
-        if not request.plain or (self.observer is not None and self.observer.verbose):
+        if not request.plain or request.socket is None or (self.observer is not None and self.observer.verbose):
             self.send(transaction, 200, "OK", lines)
         else:
             fields = (self._server + lines).encode("utf-8", "surrogateescape")
