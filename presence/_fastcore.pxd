@@ -274,6 +274,7 @@ cdef struct Group:              # the watchers of one resource
     char* event
 
 cdef struct Row:
+    uint64_t row_id             # its row in active_watchers, or of a dialog's further subscription in shared_watchers
     char* blob                  # the dialog's strings, PART_COUNT of them, lengths in `size`
     Body* flying                # body of the NOTIFY in flight
     uint32_t group, position

@@ -40,6 +40,8 @@ class Publication:
     """What the event package made of the body, once (`EventPackage.read`)."""
     number: int = 0
     """The compositor's own number for it, while it is held."""
+    id: int = 0
+    """Number of its row in the database."""
 
 
 class WatcherEvent(IntEnum):

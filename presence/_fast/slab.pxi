@@ -5,7 +5,7 @@ from collections import namedtuple
 
 SubscriptionFacts = namedtuple(
     "SubscriptionFacts",
-    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id",
     module="presence._fastcore",
 )
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
@@ -316,7 +316,13 @@ cdef class SubscriptionSlab:
         cdef Row* row = self.row(slot)
         cdef Row* owner = &self.rows[row.owner]
         return SubscriptionFacts(row.group, row.link, row.flow, row.owner, row.view, row.state == ROW_PENDING,
-                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at)
+                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at,
+                                 row.row_id)
+
+    def slots_of(self, uint64_t row_id):
+        """Return the slots of subscriptions with that row number; one in each of the two tables may have it."""
+        cdef uint32_t slot
+        return [slot for slot in range(1, self.used) if self.rows[slot].row_id == row_id and self.rows[slot].state]
 
     def target(self, uint32_t slot):
         """Return (host, port) NOTIFYs of the row go to."""

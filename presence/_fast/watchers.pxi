@@ -99,7 +99,7 @@ cdef class WatcherTable(SubscriptionSlab):
 
     def fill(self, uint32_t slot, uint32_t gid, tuple dialog, *, uint32_t owner=0, uint32_t remote_cseq=0,
              uint32_t cseq=0, uint32_t cseq_mark=0, uint32_t expires_at=0, bint pending=False, uint16_t view=1,
-             uint32_t subscribed_at=0):
+             uint32_t subscribed_at=0, uint64_t row_id=0):
         """Make a reserved row a running subscription of the resource.
 
         `dialog` is (uri, route, local, remote, remote_tag, call_id, event_id, local_tag, local_contact) as bytes:
@@ -115,6 +115,7 @@ cdef class WatcherTable(SubscriptionSlab):
         row.group = gid
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
+        row.row_id = row_id
         row.view = view
         row.state = ROW_PENDING if pending else ROW_ACTIVE
         if owner and owner != slot:

@@ -11,7 +11,6 @@ from presence.errors import (
     BadRequest,
     IntervalTooBrief,
     NotFound,
-    RowMissing,
     SipError,
     StoreError,
     Unavailable,
@@ -68,6 +67,7 @@ class Compositor:
         self._expiry = Wheel(1.0, now)
         self._numbered: dict[int, tuple[Resource, Publication]] = {}
         self._last_number = 0
+        self._numbers: dict[int, int] = {}
         self._order = 0
         # An entity-tag is never given twice, not even after a restart (RFC 3903 section 6, step 6).
         self._tag_prefix = secrets.token_hex(6)
@@ -114,7 +114,7 @@ class Compositor:
         if operation is Operation.INITIAL and len(held) >= self._limits.max_publications:
             raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
         new = self._successor(operation, old, request, content_type, document, expires_s, now)
-        writes = self._writes(operation, resource, old, new)
+        writes = self._writes(operation, resource, new)
         if operation is Operation.INITIAL and expires_s == 0:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
             self._reply(transaction, new, 0)
@@ -170,24 +170,22 @@ class Compositor:
         if old is not None and operation in (Operation.REFRESH, Operation.REMOVE):
             # A refresh is no news: the publication keeps its age, by which the newest wins.
             return Publication(
-                etag, now + expires_s, old.received_at, old.order, old.content_type, old.body, old.document
+                etag, now + expires_s, old.received_at, old.order, old.content_type, old.body, old.document, id=old.id
             )
-        return Publication(etag, now + expires_s, now, self._order, content_type, request.body, document)
+        row = old.id if old is not None else self._store.new_id("presentity")
+        return Publication(etag, now + expires_s, now, self._order, content_type, request.body, document, id=row)
 
-    def _writes(
-        self, operation: Operation, resource: Resource, old: Publication | None, new: Publication
-    ) -> list[Write]:
+    def _writes(self, operation: Operation, resource: Resource, new: Publication) -> list[Write]:
         package, (username, domain) = resource
-        key = (username, domain, package)
         times = (int(new.expires_at), int(new.received_at), new.order)
         if operation is Operation.INITIAL:
-            return [Write("presentity_insert", (*key, new.etag, *times, new.content_type, new.body, None, None))]
-        assert old is not None
+            key = (new.id, username, domain, package, new.etag)
+            return [Write("presentity_insert", (*key, *times, new.content_type, new.body, None, None))]
         if operation is Operation.REFRESH:
-            return [Write("presentity_refresh", (*key, old.etag, new.etag, *times))]
+            return [Write("presentity_refresh", (new.id, new.etag, int(new.expires_at)))]
         if operation is Operation.MODIFY:
-            return [Write("presentity_modify", (*key, old.etag, new.etag, *times, new.content_type, new.body))]
-        return [Write("presentity_delete", (*key, old.etag))]
+            return [Write("presentity_modify", (new.id, new.etag, *times, new.content_type, new.body))]
+        return [Write("presentity_delete", (new.id,))]
 
     def _committed(
         self,
@@ -200,13 +198,6 @@ class Compositor:
         received_at: float,
         error: StoreError | None,
     ) -> None:
-        if isinstance(error, RowMissing) and old is not None:
-            # Memory holds nothing that the database does not: the publication is over.
-            self._forget(resource, old)
-            self._changed(*resource, received_at)
-            transaction.refuse(UnknownEntityTag())
-            self.lanes.leave(resource)
-            return
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
             self.lanes.leave(resource)
@@ -230,19 +221,35 @@ class Compositor:
         self._resources.setdefault(resource, {})[publication.etag] = publication
         self._last_number = publication.number = (self._last_number + 1) & 0xFFFFFFFF
         self._numbered[publication.number] = (resource, publication)
+        self._numbers[publication.id] = publication.number
         self._expiry.add(publication.number, publication.expires_at)
 
     def _forget(self, resource: Resource, publication: Publication) -> None:
         held = self._resources[resource]
         del held[publication.etag]
         del self._numbered[publication.number]
+        del self._numbers[publication.id]
         if not held:
             del self._resources[resource]
+
+    def missing(self, row_id: int, now: float) -> None:
+        """Take note that an operator took a publication out of the database: it is over."""
+        number = self._numbers.get(row_id, 0)
+        resource, publication = self._numbered.get(number, (None, None))
+        if resource is not None and publication is not None:
+            self.lanes.run(resource, partial(self._vanish, resource, row_id, now), bounded=False)
+
+    def _vanish(self, resource: Resource, row_id: int, now: float) -> None:
+        number = self._numbers.get(row_id, 0)
+        if number in self._numbered:
+            self._forget(resource, self._numbered[number][1])
+            self._changed(*resource, now)
+        self.lanes.leave(resource)
 
     def load(self, now: float) -> None:
         """Take over what the database holds; what expired meanwhile is removed and shown to nobody any more."""
         for row in self._store.read("presentity_load"):
-            _, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
+            row_id, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
             package = self._registry.get(str(event))
             if package is None or not isinstance(body, bytes):
                 continue
@@ -255,10 +262,10 @@ class Compositor:
             publication = Publication(
                 str(etag), float(expires or 0), float(received or 0), int(order or 0), kind, body, document
             )
+            publication.id = int(row_id or 0)
             self._order = max(self._order, publication.order)
             if publication.expires_at <= now:
-                write = Write("presentity_delete", (username, domain, event, etag))
-                self._store.submit([write], lambda error: None)
+                self._store.submit([Write("presentity_delete", (row_id,))], lambda error: None)
                 continue
             self._keep((package.name, Aor(str(username), str(domain))), publication)
 
@@ -294,8 +301,7 @@ class Compositor:
         if publication.number not in self._numbered:
             self.lanes.leave(resource)
             return
-        package, (username, domain) = resource
-        write = Write("presentity_delete", (username, domain, package, publication.etag))
+        write = Write("presentity_delete", (publication.id,))
         self._store.submit([write], partial(self._expired, resource, publication, now))
 
     def _expired(self, resource: Resource, publication: Publication, now: float, error: StoreError | None) -> None:

@@ -88,6 +88,11 @@ class Book:
         resource = self._notify.resource_of(slot)
         return key_of(self._table, slot, resource.presentity, resource.package.name, shared=slot in self._shared)
 
+    def find_row(self, row_id: int, *, shared: bool) -> int:
+        """Return the slot of the subscription whose row has that number, 0 when there is none."""
+        slots = (slot for slot in self._table.slots_of(row_id) if (slot in self._shared) == shared)
+        return next(slots, 0)
+
     def removal(self, slot: int) -> list[Write]:
         """Return what removes a subscription from the database."""
         writes = [self.key(slot).delete()]

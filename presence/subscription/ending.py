@@ -37,6 +37,18 @@ class Ending:
             return
         self._store.submit(self._book.removal(slot), partial(self._ended, slot, owner, happened, now))
 
+    def missing(self, row_id: int, *, shared: bool) -> None:
+        """End a subscription that an operator took out of the database."""
+        slot = self._book.find_row(row_id, shared=shared)
+        if slot and self._table.state(slot) in ("active", "pending"):
+            owner = self._table.facts(slot).owner
+            self._book.lanes.run(owner, partial(self._vanish, slot, owner, row_id, shared), bounded=False)
+
+    def _vanish(self, slot: int, owner: int, row_id: int, shared: bool) -> None:
+        if self._book.find_row(row_id, shared=shared) == slot and self._table.state(slot) in ("active", "pending"):
+            self.terminate(slot, Input.DEACTIVATED)
+        self._book.lanes.leave(owner)
+
     def _still(self, slot: int, happened: Input, now: float) -> bool:
         """Whether the reason to end it holds: it may have been refreshed, or its row be another's by now."""
         if self._table.state(slot) not in ("active", "pending"):

@@ -8,7 +8,6 @@ from presence.errors import (
     Forbidden,
     NotFound,
     OutOfOrder,
-    RowMissing,
     StoreError,
     Unavailable,
     UnknownSubscription,
@@ -146,8 +145,10 @@ class Notifier:
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
         target = self._target(dialog, transaction)
+        # A fetch is no row.
+        row_id = self._store.new_id("shared_watchers" if owner else "active_watchers") if expires_s else 0
         slot = self._table.reserve()
-        draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
+        draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now, row_id)
         if expires_s == 0:
             # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
             self._begun(draft, None)
@@ -158,6 +159,7 @@ class Notifier:
         origin = draft.transaction.origin
         tagged = draft.owner or draft.slot
         key = Key(
+            draft.row_id,
             draft.presentity.uri,
             draft.dialog.call_id,
             self._table.to_tag(tagged).decode(),
@@ -234,6 +236,7 @@ class Notifier:
             pending=draft.decision.status is SubscriptionStatus.PENDING,
             view=draft.decision.view,
             subscribed_at=int(draft.now),
+            row_id=draft.row_id,
         )
         self._book.aim(draft.slot, draft.transaction.origin.link, draft.target)
         self._book.note(draft.slot, draft.dialog, shared=bool(draft.owner))
@@ -301,11 +304,7 @@ class Notifier:
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
-        if isinstance(error, RowMissing):
-            # An operator took the subscription out of the database.
-            transaction.refuse(UnknownSubscription())
-            self._ending.terminate(slot, Input.DEACTIVATED)
-        elif error is not None:
+        if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
             self._table.refresh(

@@ -48,6 +48,7 @@ class Draft(NamedTuple):
     owner: int
     expires_s: int
     now: float
+    row_id: int
 
 
 class Renewal(NamedTuple):

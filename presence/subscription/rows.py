@@ -11,8 +11,9 @@ from presence.values import Aor, SubscriptionStatus
 
 
 class StoredSubscription(NamedTuple):
-    """A row read at start; the first columns in the order of `active_watchers_insert`."""
+    """A row read at start; the columns in the order of `active_watchers_insert`."""
 
+    id: int
     presentity_uri: str
     watcher_username: str
     watcher_domain: str
@@ -68,12 +69,13 @@ class StoredSubscription(NamedTuple):
 def read_rows(rows: Iterator[tuple[Value, ...]]) -> Iterator[StoredSubscription]:
     """Turn rows (id first) into values."""
     for row in rows:
-        yield StoredSubscription(*row[1:])  # type: ignore[arg-type]
+        yield StoredSubscription(*row)  # type: ignore[arg-type]
 
 
 class Key(NamedTuple):
-    """What names a row: the unique key of `active_watchers`, and the usage for `shared_watchers`."""
+    """What names a row: its number, and what is unique about the subscription."""
 
+    row_id: int
     presentity_uri: str
     call_id: str
     to_tag: str
@@ -83,9 +85,7 @@ class Key(NamedTuple):
     shared: bool
 
     def _write(self, verb: str, *values: Value) -> Write:
-        if self.shared:
-            return Write(f"shared_watchers_{verb}", (*self[:6], *values))
-        return Write(f"active_watchers_{verb}", (*self[:4], *values))
+        return Write(f"{'shared' if self.shared else 'active'}_watchers_{verb}", (self.row_id, *values))
 
     def delete(self) -> Write:
         """Remove the subscription."""
@@ -156,10 +156,10 @@ class Key(NamedTuple):
             str(target),
             boot,
         )
-        return Write("shared_watchers_insert" if self.shared else "active_watchers_insert", values)
+        return self._write("insert", *values)
 
 
 def key_of(table: Fanout, slot: int, presentity: Aor, package: str, *, shared: bool) -> Key:
     """Return the key of a running subscription's row."""
     parts = [part.decode("utf-8", "surrogateescape") for part in table.dialog(slot)]
-    return Key(presentity.uri, parts[5], parts[7], parts[4], package, parts[6], shared)
+    return Key(table.facts(slot).row_id, presentity.uri, parts[5], parts[7], parts[4], package, parts[6], shared)

@@ -198,6 +198,7 @@ class Restorer:
             pending=pending,
             view=0 if pending else decision.view,
             subscribed_at=row.subscribed_at or 0,
+            row_id=row.id,
         )
 
     def _target(self, row: StoredSubscription) -> Target:
