@@ -280,6 +280,7 @@ cdef struct Group:              # the watchers of one resource
     char* event
 
 cdef struct Row:
+    uint64_t row_id             # its row in active_watchers, or of a dialog's further subscription in shared_watchers
     char* blob                  # the dialog's strings, PART_COUNT of them, lengths in `size`
     Body* flying                # body of the NOTIFY in flight
     uint32_t group, position
@@ -291,7 +292,6 @@ cdef struct Row:
     uint32_t cseq, cseq_mark, remote_cseq
     uint32_t expires_at, expiry_entry, subscribed_at
     uint32_t flow
-    uint64_t row_id             # names the subscription's row in the database; 0 for a fetch
     uint32_t key, flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
     uint16_t view, link, port

@@ -199,6 +199,14 @@ class Node:
             elif message.error or not self.table.match(message, now):
                 self.tally.drops["stray response"] += 1
 
+    def missing(self, query: str, row_id: int) -> None:
+        """Hear that a row is not in the database any more: what it stood for is over (a store's `on_missing`)."""
+        table = query.rpartition("_")[0]
+        if table == "presentity":
+            self.compositor.missing(row_id)
+        else:
+            self._ending.missing(row_id, shared=table == "shared_watchers")
+
     def tick(self, now: float) -> None:
         """Let time pass: timers, expiries, then the NOTIFYs that follow from all that happened."""
         self.transactions.tick(now)

@@ -107,6 +107,8 @@ class Server:
             durability=database.durability,
             call_soon=self._loop.call_soon_threadsafe,
             on_commit=self._committed,
+            on_missing=self._missing,
+            on_trouble=self._log.warning,
         )
 
     async def start(self) -> None:
@@ -166,6 +168,10 @@ class Server:
     def _committed(self, seconds: float, rows: int) -> None:
         """Answers and NOTIFYs follow from this commit: they leave in this turn of the loop."""
         self.tally.commit.observe(seconds)
+        self._wake()
+
+    def _missing(self, query: str, row_id: int) -> None:
+        self.node.missing(query, row_id)
         self._wake()
 
     def _wake(self) -> None:

@@ -335,6 +335,14 @@ cdef class SubscriptionSlab:
                                  owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at,
                                  row.row_id)
 
+    def slots_of(self, set row_ids):
+        """Return the slots of the subscriptions with those row numbers, in either of the two tables."""
+        cdef uint32_t slot
+        return [
+            slot for slot in range(1, self.used)
+            if self.rows[slot].row_id and self.rows[slot].state != ROW_FREE and self.rows[slot].row_id in row_ids
+        ]
+
     def target(self, uint32_t slot):
         """Return (host, port) NOTIFYs of the row go to."""
         cdef Row* row = self.row(slot)

@@ -11,6 +11,7 @@ from presence.errors import (
     LoopDetected,
     MethodNotAllowed,
     SipError,
+    StoreError,
     TooManyHops,
     Unavailable,
     UnknownSubscription,
@@ -64,7 +65,9 @@ class ServerTransaction:
 
     def refuse(self, error: Exception) -> None:
         """Send the failure response that an error deserves: the one place where errors become responses."""
-        if not isinstance(error, SipError):
+        if isinstance(error, StoreError):
+            error = Unavailable(headers=(("Retry-After", "5"),))
+        elif not isinstance(error, SipError):
             # Ours: the peer hears 500, the operator the rest.
             self._endpoint.fault(self.request, error)
             error = SipError()

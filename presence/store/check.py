@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 from presence.errors import StoreError
 from presence.store.base import Value
+from presence.store.opening import MEMORY, inspecting
 from presence.store.queries import load_migrations
-from presence.store.sqlite import MEMORY, inspecting
 
 Ask = Callable[[str], list[tuple[Value, ...]]]
 _Shape = dict[str, dict[str, str]]

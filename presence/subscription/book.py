@@ -99,6 +99,10 @@ class Book:
         """Return what names the subscription's row in the database."""
         return Key(self._table.facts(slot).row_id, slot in self._shared)
 
+    def find_rows(self, keys: set[Key]) -> list[int]:
+        """Return the slots of the subscriptions whose rows these are."""
+        return [slot for slot in self._table.slots_of({key.row_id for key in keys}) if self.key(slot) in keys]
+
     def removal(self, slot: int) -> list[Write]:
         """Return what removes a subscription from the database."""
         writes = [self.key(slot).delete()]
