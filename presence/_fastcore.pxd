@@ -445,7 +445,7 @@ cdef class Publications:
     cdef uint32_t min_expires_s, max_expires_s, expires_offset_s
     cdef Wheel expiry
     cdef Held* held
-    cdef uint32_t capacity, used, free_head, batches
+    cdef uint32_t capacity, used, free_head, batches, live
     cdef Held* entry(self, uint32_t number) except NULL
     cdef str tag_text(self, uint32_t number, uint32_t count)
     cdef void arm(self, uint32_t number) noexcept nogil

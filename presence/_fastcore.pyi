@@ -369,6 +369,7 @@ class Publications:
         """Answer refreshes that are committed; `server` is our Server header line, `began` when they came."""
     def give_back(self, batch: Refreshes) -> None:
         """Let publications be as they were whose refresh the database refused."""
+    def __len__(self) -> int: ...
     def numbers(self, batch: Refreshes) -> list[int]:
         """Return which publications a batch refreshes."""
 

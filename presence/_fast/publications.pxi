@@ -67,6 +67,7 @@ cdef class Publications:
                 self.capacity *= 2
             number = self.used
             self.used += 1
+        self.live += 1
         self.held[number].state = PUBLICATION_NEW
         self.held[number].foreign = False
         return number
@@ -138,6 +139,10 @@ cdef class Publications:
         held.state = PUBLICATION_FREE
         held.next_free = self.free_head
         self.free_head = number
+        self.live -= 1
+
+    def __len__(self):
+        return self.live
 
     def due(self, double now):
         """Return the numbers of publications whose time is over; they come up again in 5 s if they stay."""

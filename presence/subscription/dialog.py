@@ -140,18 +140,15 @@ class AllowedTargets:
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
         self._networks = networks
-        self._known: dict[str, bool] = {}
+        self._known = lru_cache(KEPT)(self._has)
 
     def __contains__(self, host: str) -> bool:
         """Whether we may send to an IP address; raises ValueError for a name."""
-        allowed = self._known.get(host)
-        if allowed is None:
-            address = _read_address(host)
-            allowed = any(address in network for network in self._networks)
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[host] = allowed
-        return allowed
+        return self._known(host)
+
+    def _has(self, host: str) -> bool:
+        address = _read_address(host)
+        return any(address in network for network in self._networks)
 
 
 def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: AllowedTargets) -> Target:
