@@ -360,6 +360,7 @@ cdef class SubscriptionSlab:
 
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
     cdef int join_group(self, uint32_t slot, uint32_t gid) except -1
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
@@ -452,3 +453,45 @@ cdef class Publications:
     cdef void prolong(self, uint32_t number, double expires_at) noexcept nogil
     cdef uint32_t find_held(self, const SipMsg* m) noexcept nogil
     cdef uint32_t refreshable(self, Message request) noexcept
+
+# ---- subscribing (RFC 6665) ----
+
+cdef enum:
+    MAX_ORDINARY_PACKAGES = 32
+
+cdef struct OrdinaryPackage:
+    const char* name
+    const char* type
+    uint32_t name_size, type_size
+    uint32_t default_expires_s
+
+cdef struct BeginStep:
+    uint64_t row_id
+    uint32_t slot, granted, until, since
+
+cdef struct ExtendStep:
+    uint32_t slot, granted, until, mark
+
+cdef class Arrivals:
+    cdef readonly list begun, extended, writes, resources
+    cdef BeginStep* begin_steps
+    cdef ExtendStep* extend_steps
+    cdef uint32_t begin_room, extend_room
+
+cdef class Subscribing:
+    cdef Fanout table
+    cdef object allowed
+    cdef dict lanes
+    cdef frozenset domains
+    cdef list names, types, events
+    cdef OrdinaryPackage packages[32]
+    cdef int package_count
+    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s, boot
+    cdef int ordinary(self, Message request) except -2
+    cdef uint32_t granted(self, const SipMsg* m, const OrdinaryPackage* package) noexcept nogil
+    cdef uint32_t until(self, double now, uint32_t granted) noexcept nogil
+    cdef bint begin(self, Arrivals batch, Message request, int index, double now, object new_id) except -1
+    cdef bint extend(self, Arrivals batch, Message request, int index, double now, set claimed) except -1
+    cdef int answer(self, Message request, uint32_t slot, uint32_t granted, bytes tag, bytes server, double now) except -1
+
+cdef void* grown(void** items, uint32_t* room, uint32_t count, size_t size) except NULL

@@ -1,5 +1,6 @@
 """The typed face of the compiled core."""
 
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple, final
 
 @final
@@ -264,12 +265,6 @@ class WatcherTable(SubscriptionSlab):
         request is not plain or the row in use.
         """
     def usage(self, owner: int, event: bytes, event_id: bytes) -> int: ...
-    def renewal(self, request: Message, link: int) -> tuple[int, int, int, int] | None:
-        """Return what the ordinary refresh of a subscription needs to know; None when it takes a closer look.
-
-        (slot, group, CSeq numbers to reserve up to, row id) when the SUBSCRIBE is the next one of a dialog with this
-        one active subscription to the whole document, and its NOTIFYs go on to the same IPv4 address over UDP.
-        """
     def refresh(self, slot: int, *, expires_at: int, remote_cseq: int, cseq_mark: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None: ...
     def release(self, slot: int) -> None: ...
@@ -372,6 +367,53 @@ class Publications:
     def __len__(self) -> int: ...
     def numbers(self, batch: Refreshes) -> list[int]:
         """Return which publications a batch refreshes."""
+
+class Arrivals:
+    """SUBSCRIBE requests of one tick on their way through one commit: new subscriptions, then refreshes."""
+
+    @property
+    def begun(self) -> list[Message]: ...
+    @property
+    def extended(self) -> list[Message]: ...
+    @property
+    def writes(self) -> list[tuple[str, tuple[Any, ...]]]: ...
+    @property
+    def resources(self) -> list[tuple[str, tuple[str, str]]]:
+        """Package, and user and host of the presentity, of each that is begun."""
+
+class Subscribing:
+    """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
+
+    def __init__(
+        self,
+        table: Fanout,
+        allowed: Container[str],
+        lanes: dict[Any, Any],
+        min_expires_s: int,
+        max_expires_s: int,
+        expires_offset_s: int,
+        boot: int,
+        domains: frozenset[str],
+    ) -> None: ...
+    def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
+        """Take subscriptions to an event package whose watchers all get the same document."""
+    def take(
+        self, requests: list[Message], now: float, new_id: Callable[[str], int]
+    ) -> tuple[list[Message], Arrivals | None]:
+        """Take the ordinary requests out of those of a tick; return (the others, the `Arrivals` to submit or None).
+
+        `new_id(table)` names a row to be inserted.
+        """
+    def begun(self, batch: Arrivals, gids: list[int], server: bytes, now: float) -> list[int]:
+        """Fill and answer what the commit began, in the groups of `gids`; return the slots in the same order."""
+    def extended(self, batch: Arrivals, server: bytes, now: float) -> tuple[list[int], set[int]]:
+        """Refresh and answer what the commit extended; return (slots, their groups)."""
+    def tell(self, slots: list[int]) -> None:
+        """Queue a NOTIFY with the present state for each."""
+    def extended_slots(self, batch: Arrivals) -> list[int]:
+        """Return the lanes that a batch has taken."""
+    def undo(self, batch: Arrivals) -> None:
+        """Give back the rows of subscriptions that the database refused."""
 
 def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
     """Find the root and its children in a document that a reader has found well-formed and without document type.

@@ -27,6 +27,7 @@ from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
+from presence.subscription.ordinary import Ordinary
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -150,6 +151,11 @@ class Node:
         self.notifier = Notifier(
             self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
         )
+        self._ordinary: Ordinary | None = None
+        if self.policy is OPEN:
+            self._ordinary = Ordinary(
+                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
+            )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
 
@@ -193,7 +199,10 @@ class Node:
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
         self.endpoint.now = now
-        for message in self.compositor.handle_refreshes(messages, now):
+        messages = self.compositor.handle_refreshes(messages, now)
+        if self._ordinary is not None:
+            messages = self._ordinary.handle(messages, now)
+        for message in messages:
             if message.is_request:
                 self.endpoint.receive(message, now)
             elif message.error or not self.table.match(message, now):

@@ -189,14 +189,11 @@ cdef class WatcherTable(SubscriptionSlab):
             slot = row.next_usage
         return 0
 
-    def renewal(self, Message request, uint16_t link):
-        """Return what the ordinary refresh of a subscription needs to know; None when it takes a closer look.
-
-        (slot, group, CSeq numbers to reserve up to, row id) when the SUBSCRIBE is the next one of a dialog with this
-        one active subscription to the whole document, and its NOTIFYs go on to the same IPv4 address over UDP.
-        """
-        cdef SipMsg* m = &request.m
-        cdef uint32_t slot = self.find(request)
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil:
+        # The slot of the subscription that a SUBSCRIBE does nothing to but extend: the one, active and with a view of
+        # the whole document, of a dialog whose NOTIFYs go on to the same IPv4 address over UDP; 0 for any other.
+        cdef uint32_t slot = self.find_dialog(m.buf + m.to_tag.off, m.to_tag.len, m.buf + m.call_id.off, m.call_id.len,
+                                              m.buf + m.from_tag.off, m.from_tag.len)
         cdef Row* row = &self.rows[slot]
         cdef Group* group = &self.groups[row.group]
         cdef Span contact
@@ -204,18 +201,18 @@ cdef class WatcherTable(SubscriptionSlab):
         cdef uint8_t address[16]
         if (slot == 0 or row.usages != 1 or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
                 or row.flow or row.link != link or row.size[PART_ROUTE] or m.cseq <= row.remote_cseq):
-            return None
+            return 0
         if not (span_equal(m.buf, m.event, group.event, group.event_size)
                 and part_equal(row, PART_EVENT_ID, m.buf + m.event_id.off, m.event_id.len)):
-            return None
+            return 0
         if not (plain_contact(m, &contact, &uri)
                 and part_equal(row, PART_URI, m.buf + contact.off, contact.len)):
-            return None
+            return 0
         if row.port != (uri.port if uri.port else DEFAULT_PORT) or not (
             read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, row.address, 16) == 0
         ):
-            return None
-        return slot, row.group, max(row.cseq + RESERVED_CSEQS, row.cseq_mark), row.row_id
+            return 0
+        return slot
 
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""

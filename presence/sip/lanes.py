@@ -28,14 +28,14 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        # None for a lane that nobody waits in: most changes have theirs to themselves.
-        self._lanes: dict[Hashable, _Queue | None] = {}
+        self.taken: dict[Hashable, _Queue | None] = {}
+        """The lanes that are taken; None for one that nobody waits in, which most changes have to themselves."""
 
     def enter(self, key: Hashable) -> bool:
         """Take the lane when it is free, and say so; it is given back by `leave(key)`."""
-        if key in self._lanes:
+        if key in self.taken:
             return False
-        self._lanes[key] = None
+        self.taken[key] = None
         return True
 
     def wait(self, key: Hashable, change: Change, *, bounded: bool = True) -> None:
@@ -43,9 +43,9 @@ class Lanes:
 
         Raises `Unavailable` when too many wait already; what must happen (an expiry) is not `bounded`.
         """
-        queue = self._lanes[key]
+        queue = self.taken[key]
         if queue is None:
-            queue = self._lanes[key] = _Queue()
+            queue = self.taken[key] = _Queue()
         if bounded and len(queue.waiting) >= MAX_WAITING:
             raise Unavailable("Too Many Requests for One Resource", (("Retry-After", "5"),))
         queue.waiting.append(change)
@@ -59,9 +59,9 @@ class Lanes:
 
     def leave(self, key: Hashable) -> None:
         """Free the lane and let the next change run."""
-        queue = self._lanes[key]
+        queue = self.taken[key]
         if queue is None:
-            del self._lanes[key]
+            del self.taken[key]
             return
         queue.free = True
         if queue.running:
@@ -73,7 +73,7 @@ class Lanes:
             queue.waiting.popleft()()
         queue.running = False
         if queue.free:
-            del self._lanes[key]
+            del self.taken[key]
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self.taken)

@@ -10,8 +10,6 @@ from presence.subscription.notify import Notify
 from presence.subscription.rows import Key
 from presence.subscription.ways import Ways
 
-_SOME_IPV4 = Target("UDP", "127.0.0.1", 0)
-
 
 class Book:
     """Kept by slot. Only the exceptions are here: an ordinary subscription lives in the table alone."""
@@ -88,12 +86,6 @@ class Book:
         if way is None:
             raise Forbidden("No Listener Reaches the Contact Address")
         return way
-
-    def way_to_ipv4(self, link: int) -> int:
-        """Return the listener by which an IPv4 address is reached over UDP (see `way`)."""
-        if self._ways.is_ipv4(link):
-            return link
-        return self.way(link, _SOME_IPV4)
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""

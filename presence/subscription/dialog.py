@@ -142,7 +142,7 @@ class AllowedTargets:
         self._networks = networks
         self._known = lru_cache(KEPT)(self._has)
 
-    def __contains__(self, host: str) -> bool:
+    def __contains__(self, host: object) -> bool:
         """Whether we may send to an IP address; raises ValueError for a name."""
         return self._known(host)
 

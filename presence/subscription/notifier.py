@@ -30,7 +30,6 @@ from presence.subscription.dialog import (
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify, Resource
-from presence.subscription.ordinary import Ordinary
 from presence.subscription.request import (
     Draft,
     Limits,
@@ -64,7 +63,6 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
-        self._ordinary = Ordinary(table, store, notify, book, limits) if policy is OPEN else None
 
     # ---- requests ----
 
@@ -80,13 +78,9 @@ class Notifier:
         presentity = read_address(request)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        if self._ordinary is not None and self._ordinary.begin(transaction, package, presentity, now):
-            return
         self._begin(transaction, package, presentity, read_dialog(request), 0, now)
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
-        if self._ordinary is not None and self._ordinary.extend(transaction, package, now):
-            return
         owner = self._book.find(transaction.request)
         if not owner:
             raise UnknownSubscription

@@ -1,134 +1,96 @@
-"""The SUBSCRIBE requests that most are, without the detours of the others.
+"""The SUBSCRIBE requests that most are, in batches and without the detours of the others.
 
-An ordinary one comes over UDP where everybody may watch, has plain addresses and no route, and asks for one usage
-in its dialog. What it leads to is the same as in `notifier`; a test compares the two.
+An ordinary one comes over UDP where everybody may watch, has plain addresses and no route, and asks for the one
+usage of its dialog. What it leads to is what `notifier` does with all; a test compares the two.
 """
 
 from functools import partial
 
-from presence._fastcore import CSEQ_STRIDE, Fanout
-from presence.errors import Forbidden, StoreError, Unavailable
-from presence.events.package import EventPackage
-from presence.policy.decision import ALLOW
-from presence.sip.endpoint import ServerTransaction
+from presence._fastcore import Arrivals, Fanout, Message, Subscribing
+from presence.errors import StoreError
+from presence.events.registry import Registry
+from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
 from presence.subscription.book import Book
-from presence.subscription.notify import Notify
-from presence.subscription.request import Limits, check_bodies, granted_s, until_at
+from presence.subscription.notify import Notify, Resource
+from presence.subscription.request import Limits
 from presence.values import Aor
-
-_ACTIVE = int(ALLOW.status)
 
 
 class Ordinary:
-    """Begins and extends subscriptions without looking twice."""
+    """Begins and extends subscriptions, many at a time."""
 
-    def __init__(self, table: Fanout, store: Store, notify: Notify, book: Book, limits: Limits) -> None:
-        self._table = table
+    def __init__(
+        self,
+        registry: Registry,
+        table: Fanout,
+        store: Store,
+        notify: Notify,
+        book: Book,
+        limits: Limits,
+        endpoint: Endpoint,
+    ) -> None:
+        self._registry = registry
         self._store = store
         self._notify = notify
-        self._book = book
-        self._limits = limits
-
-    # ---- a new subscription ----
-
-    def begin(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> bool:
-        """Serve a SUBSCRIBE outside a dialog; False when it is not ordinary."""
-        request = transaction.request
-        origin = request.origin
-        plain = None if origin.flow or request.expires == 0 else request.subscriber()
-        if plain is None:
-            return False
-        local, remote, tag, contact, user, domain, to_user, to_domain, host, port = plain
-        expires_s = granted_s(request, package, self._limits)
-        check_bodies(request, package)
-        if host not in self._limits.allowed_targets:
-            raise Forbidden("Contact Address Not Allowed")
-        way = self._book.way_to_ipv4(origin.link)
-        until = until_at(now, expires_s, self._limits)
-        table = self._table
-        row_id = self._store.new_id("active_watchers")
-        slot = table.reserve()
-        # Told with the answer: the To-tag names the row.
-        transaction.to_tag = table.to_tag(slot)
-        insert = (
-            "active_watchers_insert",
-            (
-                *(row_id, presentity.uri, user, domain, to_user, to_domain, package.name, request.event_id),
-                *(transaction.to_tag.decode(), tag, request.call_id, CSEQ_STRIDE, request.cseq, contact, None),
-                *(until, _ACTIVE, "", 0, origin.local, table.contact(slot, origin.link).decode(), remote, local),
-                *(int(now), f"udp:{host}:{port}", self._book.boot),
-            ),
+        self._lanes = book.lanes
+        self._endpoint = endpoint
+        self._subscribing = Subscribing(
+            table,
+            limits.allowed_targets,
+            book.lanes.taken,
+            limits.min_expires_s,
+            limits.max_expires_s,
+            limits.expires_offset_s,
+            book.boot,
+            limits.domains,
         )
-        done = partial(self._begun, transaction, package, presentity, slot, way, row_id, expires_s, until, now)
-        self._store.submit((insert,), done)
-        return True
+        for name in registry.names:
+            package = registry.get(name)
+            if package is not None and not package.watches:
+                self._subscribing.serve(name, package.content_type, package.default_expires_s)
 
-    def _begun(
-        self,
-        transaction: ServerTransaction,
-        package: EventPackage,
-        presentity: Aor,
-        slot: int,
-        way: int,
-        row_id: int,
-        expires_s: int,
-        until: int,
-        now: float,
-        error: StoreError | None,
-    ) -> None:
-        """Answer a new subscription after its commit."""
+    def handle(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""
+        if not self._endpoint.hurried:
+            return requests
+        others, batch = self._subscribing.take(requests, now, self._store.new_id)
+        if batch is not None:
+            self._store.submit(batch.writes, partial(self._done, batch))
+        return others
+
+    def _done(self, batch: Arrivals, error: StoreError | None) -> None:
         if error is not None:
-            self._table.release(slot)
-            transaction.to_tag = b""
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
-            return
-        resource = self._notify.resource(package, presentity)
-        self._table.begin(slot, resource.gid, transaction.request, way, until, int(now), row_id)
-        self._accept(transaction, slot, expires_s)
-        self._notify.watcher_changed(resource, slot)
-        self._notify.tell(slot, resource)
-
-    def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        contact = self._table.contact(slot, transaction.request.origin.link).decode()
-        transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
-
-    # ---- a refresh ----
-
-    def extend(self, transaction: ServerTransaction, package: EventPackage, now: float) -> bool:
-        """Serve a SUBSCRIBE inside a dialog that changes nothing but the time; False when it is not ordinary."""
-        request, lanes = transaction.request, self._book.lanes
-        renewal = self._table.renewal(request, request.origin.link) if request.expires != 0 else None
-        if renewal is None or not lanes.enter(renewal[0]):
-            return False
-        slot, group, mark, row_id = renewal
-        try:
-            expires_s = granted_s(request, package, self._limits)
-            check_bodies(request, package)
-            until = until_at(now, expires_s, self._limits)
-            write = ("active_watchers_extend", (row_id, until, request.cseq, mark, self._book.boot))
-            self._store.submit((write,), partial(self._extended, transaction, slot, group, expires_s, until, mark))
-        except Exception:
-            lanes.leave(slot)
-            raise
-        return True
-
-    def _extended(
-        self,
-        transaction: ServerTransaction,
-        slot: int,
-        group: int,
-        expires_s: int,
-        until: int,
-        mark: int,
-        error: StoreError | None,
-    ) -> None:
-        if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            self._subscribing.undo(batch)
+            for request in [*batch.begun, *batch.extended]:
+                ServerTransaction(self._endpoint, request).refuse(error)
         else:
-            self._table.refresh(slot, expires_at=until, remote_cseq=transaction.request.cseq, cseq_mark=mark)
-            # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
-            self._table.settle(slot)
-            self._accept(transaction, slot, expires_s)
-            self._notify.tell(slot, self._notify.resource_by(group))
-        self._book.lanes.leave(slot)
+            if batch.begun:
+                self._begun(batch)
+            if batch.extended:
+                self._extended(batch)
+        for slot in self._subscribing.extended_slots(batch):
+            self._lanes.leave(slot)
+
+    def _begun(self, batch: Arrivals) -> None:
+        notify, endpoint = self._notify, self._endpoint
+        resources = [notify.find(key) or self._resource(*key) for key in batch.resources]
+        gids = [resource.gid for resource in resources]
+        slots = self._subscribing.begun(batch, gids, endpoint.server_line, endpoint.now)
+        if notify.has_templates:
+            for resource, slot in zip(resources, slots, strict=True):
+                notify.watcher_changed(resource, slot)
+        for resource in set(resources):
+            notify.freshen(resource)
+        self._subscribing.tell(slots)
+
+    def _resource(self, name: str, address: tuple[str, str]) -> Resource:
+        package = self._registry.get(name)
+        assert package is not None
+        return self._notify.resource(package, Aor(*address))
+
+    def _extended(self, batch: Arrivals) -> None:
+        slots, groups = self._subscribing.extended(batch, self._endpoint.server_line, self._endpoint.now)
+        for gid in groups:
+            self._notify.freshen(self._notify.resource_by(gid))
+        self._subscribing.tell(slots)

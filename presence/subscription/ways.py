@@ -25,10 +25,6 @@ class Ways:
         """Return the listener of that name, as the column `socket_info` has it."""
         return self._links.get(local)
 
-    def is_ipv4(self, link: int) -> bool:
-        """Whether a listener is one of UDP over IPv4."""
-        return self._kinds.get(link) == "UDP/4"
-
     def choose(self, link: int | None, target: Target) -> int | None:
         """Return the way out for a target when the request came in on `link`; None when there is none.
 

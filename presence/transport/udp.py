@@ -34,6 +34,8 @@ class UdpListener:
             self.socket.close()
             raise
         self.host, self.port = self.socket.getsockname()[:2]
+        self.local = f"udp:{host_text(self.host)}:{self.port}"
+        """`udp:host:port`, as the column `socket_info` has it."""
         self.link = 0
         self._core: UdpSocket | None = None
 
@@ -46,11 +48,6 @@ class UdpListener:
         # Passes the system's limit where we are allowed to.
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-
-    @property
-    def local(self) -> str:
-        """`udp:host:port`, as the column `socket_info` has it."""
-        return f"udp:{host_text(self.host)}:{self.port}"
 
     def attach(self, table: Fanout, transactions: ServerTransactions, advertised_host: str = "") -> None:
         """Become a way out of the watcher table; Via and Contact name the advertised host, else the listener's."""
