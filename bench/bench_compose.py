@@ -36,7 +36,7 @@ def body(device: str) -> bytes:
 def test_read(benchmark: BenchmarkFixture) -> None:
     published = body("desk")
     assert 850 < len(published) < 1100
-    assert len(benchmark(parse_pidf, published).fragments) == 4
+    assert len(benchmark(parse_pidf, published)) == 4
 
 
 @pytest.mark.parametrize("publications", [1, 3])

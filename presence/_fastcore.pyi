@@ -1,9 +1,7 @@
 """The typed face of the compiled core."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar, final
-
-_D = TypeVar("_D", bound=CutDocument)
+from typing import NamedTuple, final
 
 @final
 class Message:
@@ -292,10 +290,22 @@ class Vocabulary:
         Of the kinds in `identified` an id stands once in a merged document. The namespaces in `usual` are known to be
         URIs.
         """
+    def cut(self, body: bytes) -> CutDocument | None:
+        """Return a document cut into the children of its root; None when another reader must look at it.
+
+        What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands
+        as it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
+        """
 
 class CutDocument:
     """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
 
+    def __init__(
+        self,
+        declarations: Sequence[tuple[bytes, bytes]],
+        pieces: Sequence[tuple[int, bytes, int, bytes, int, bool]],
+    ) -> None:
+        """Make it of what `inheritable` and `piece` tell."""
     @property
     def text(self) -> bytes: ...
     def __len__(self) -> int: ...
@@ -303,20 +313,6 @@ class CutDocument:
         """Return prefix and namespace name, as written between quotes, of each declaration of the root."""
     def piece(self, i: int) -> tuple[int, bytes, int, bytes, int, bool]:
         """Return of a child: kind, id, size of its head, text, a bit for each declaration inherited, if identified."""
-
-def cut_xml(document_class: type[_D], vocabulary: Vocabulary, body: bytes) -> _D | None:
-    """Return a document cut into the children of its root; None when another reader must look at it.
-
-    What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands as
-    it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
-    """
-
-def paste_xml(
-    document_class: type[_D],
-    declarations: Sequence[tuple[bytes, bytes]],
-    pieces: Sequence[tuple[int, bytes, int, bytes, int, bool]],
-) -> _D:
-    """Return a document made of what `CutDocument.inheritable` and `CutDocument.piece` tell."""
 
 def merge_xml(documents: Sequence[CutDocument], before: bytes, between: bytes, after: bytes) -> bytes:
     """Merge the pieces of documents, oldest first; their declarations stand between `before` and `between`.

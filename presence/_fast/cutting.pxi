@@ -45,6 +45,27 @@ cdef class Vocabulary:
         self.texts.append(text)
         return PyBytes_AS_STRING(text)
 
+    def cut(self, bytes body not None):
+        """Return a document cut into the children of its root; None when another reader must look at it.
+
+        What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands
+        as it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
+        """
+        cdef XmlScan x
+        cdef CutDocument document
+        if PyBytes_GET_SIZE(body) > XML_SIZE:
+            return None
+        if not scan_xml(&x, &self.names, PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body)):
+            return None
+        if x.root.space != 1 or not span_equal(x.buf, x.root.local, self.names.root.text, self.names.root.size):
+            return None
+        if not take_children(&x):
+            return None
+        document = CutDocument.__new__(CutDocument)
+        document.text = body
+        fill_document(document, &x)
+        return document
+
 
 cdef uint8_t find_space(const XmlVocabulary* names, const char* uri, uint32_t size) noexcept nogil:
     """Return 1 + the index of a namespace of the vocabulary, the root's being the first; 0 when it is another."""
@@ -63,6 +84,25 @@ cdef inline bytes span_bytes(const char* buf, Span span):
 
 cdef class CutDocument:
     """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
+
+    def __init__(self, declarations not None, pieces not None):
+        """Make it of what `inheritable` and `piece` tell."""
+        cdef list texts = []
+        cdef Piece* piece
+        cdef uint32_t i, end = 0
+        if len(declarations) > 64:
+            raise ValueError("more than 64 declarations")
+        self.make_room(<uint32_t>len(pieces), <uint32_t>len(declarations))
+        for i, (prefix, uri) in enumerate(declarations):
+            self.declarations()[i].prefix = append_text(texts, &end, prefix)
+            self.declarations()[i].uri = append_text(texts, &end, uri)
+        for i, (kind, identity, head, text, inherits, identified) in enumerate(pieces):
+            piece = &self.pieces[i]
+            piece.kind, piece.head, piece.inherits, piece.identified = kind, head, inherits, identified
+            piece.id = append_text(texts, &end, identity)
+            piece.off = end
+            piece.len = append_text(texts, &end, text).len
+        self.text = b"".join(texts)
 
     def __dealloc__(self):
         PyObject_Free(self.pieces)
@@ -91,6 +131,8 @@ cdef class CutDocument:
 
     cdef int make_room(self, uint32_t pieces, uint32_t declarations) except -1:
         cdef size_t size = pieces * sizeof(Piece) + declarations * sizeof(Declaration)
+        PyObject_Free(self.pieces)
+        self.piece_count = self.declared_count = 0
         self.pieces = <Piece*>PyObject_Malloc(size)
         if self.pieces == NULL:
             raise MemoryError
@@ -98,28 +140,6 @@ cdef class CutDocument:
         self.piece_count = <uint16_t>pieces
         self.declared_count = <uint16_t>declarations
         return 0
-
-
-def cut_xml(document_class, Vocabulary vocabulary not None, bytes body not None):
-    """Return a document cut into the children of its root; None when another reader must look at it.
-
-    What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands as
-    it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
-    """
-    cdef XmlScan x
-    cdef CutDocument document
-    if PyBytes_GET_SIZE(body) > XML_SIZE:
-        return None
-    if not scan_xml(&x, &vocabulary.names, PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body)):
-        return None
-    if x.root.space != 1 or not span_equal(x.buf, x.root.local, vocabulary.names.root.text, vocabulary.names.root.size):
-        return None
-    if not take_children(&x):
-        return None
-    document = document_class.__new__(document_class)
-    document.text = body
-    fill_document(document, &x)
-    return document
 
 
 cdef bint take_children(XmlScan* x) noexcept nogil:
@@ -200,28 +220,6 @@ cdef void fill_piece(Piece* piece, const XmlScan* x, const XmlElement* child) no
         piece.id.len -= 1
     while piece.id.len > 0 and x.buf[piece.id.off + piece.id.len - 1] == b" ":
         piece.id.len -= 1
-
-
-def paste_xml(document_class, declarations not None, pieces not None):
-    """Return a document made of what `CutDocument.inheritable` and `CutDocument.piece` tell."""
-    cdef CutDocument document = document_class.__new__(document_class)
-    cdef list texts = []
-    cdef Piece* piece
-    cdef uint32_t i, end = 0
-    if len(declarations) > 64:
-        raise ValueError("more than 64 declarations")
-    document.make_room(<uint32_t>len(pieces), <uint32_t>len(declarations))
-    for i, (prefix, uri) in enumerate(declarations):
-        document.declarations()[i].prefix = append_text(texts, &end, prefix)
-        document.declarations()[i].uri = append_text(texts, &end, uri)
-    for i, (kind, identity, head, text, inherits, identified) in enumerate(pieces):
-        piece = &document.pieces[i]
-        piece.kind, piece.head, piece.inherits, piece.identified = kind, head, inherits, identified
-        piece.id = append_text(texts, &end, identity)
-        piece.off = end
-        piece.len = append_text(texts, &end, text).len
-    document.text = b"".join(texts)
-    return document
 
 
 cdef Span append_text(list texts, uint32_t* end, bytes text):

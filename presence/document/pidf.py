@@ -13,12 +13,11 @@ expat says whether that was a document.
 """
 
 import re
-from collections.abc import Mapping
 from enum import IntEnum
 from pyexpat import ExpatError, ParserCreate, errors
-from typing import Final, NamedTuple
+from typing import Final
 
-from presence._fastcore import CutDocument, Vocabulary, cut_xml, outline, paste_xml
+from presence._fastcore import CutDocument, Vocabulary, outline
 from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, malformed, prepare_xml
 from presence.errors import BadRequest
 
@@ -38,40 +37,8 @@ class Kind(IntEnum):
     OTHER = 4
 
 
-class Fragment(NamedTuple):
-    """One child of <presence>, as published."""
-
-    kind: Kind
-    id: str
-    """The attribute `id`, '' when there is none."""
-    declarations: Mapping[str, bytes]
-    """Prefix to declaration (` xmlns:p="uri"`) inherited from the root, of those the text mentions."""
-    head: bytes
-    """`<` and the element's name: inherited declarations go right behind it."""
-    text: bytes
-    """The whole element, beginning with `head`."""
-
-
-class PidfDocument(CutDocument):
-    """A published PIDF, cut once: places in the body, which is not held twice."""
-
-    __slots__ = ()
-
-    @property
-    def fragments(self) -> tuple[Fragment, ...]:
-        """The children of <presence>, in the order of the body."""
-        declared = [(prefix.decode(), _declaration(prefix, uri)) for prefix, uri in self.inheritable()]
-        return tuple(
-            Fragment(
-                Kind(kind),
-                identity.decode(),
-                {prefix: text for bit, (prefix, text) in enumerate(declared) if inherits >> bit & 1},
-                text[:head],
-                text,
-            )
-            for kind, identity, head, text, inherits, _ in map(self.piece, range(len(self)))
-        )
-
+PidfDocument = CutDocument
+"""A published PIDF, cut once: places in the body, which is not held twice."""
 
 # A form feed cannot occur in XML, so it parts namespace and name without doubt.
 _PART = "\f"
@@ -86,7 +53,7 @@ _KINDS = {
 _NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _USUAL_NAMES = frozenset((PIDF, DATA_MODEL, f"{PIDF}:rpid"))
 _IDENTIFIED = frozenset((Kind.TUPLE, Kind.PERSON, Kind.DEVICE))
-_VOCABULARY = Vocabulary(_ROOT, _KINDS, other=Kind.OTHER, identified=_IDENTIFIED, usual=_USUAL_NAMES)
+VOCABULARY = Vocabulary(_ROOT, _KINDS, other=Kind.OTHER, identified=_IDENTIFIED, usual=_USUAL_NAMES)
 _NORMALISED = re.compile(rb"[&\t\r\n]")
 _UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
 
@@ -99,7 +66,7 @@ Piece = tuple[int, bytes, int, bytes, int, bool]
 
 def parse_pidf(body: bytes) -> PidfDocument:
     """Cut a published body; raises `BadRequest` when it is not well-formed or not a presence document."""
-    document = cut_xml(PidfDocument, _VOCABULARY, body)
+    document = VOCABULARY.cut(body)
     return parse_odd_pidf(body) if document is None else document
 
 
@@ -117,7 +84,7 @@ def parse_odd_pidf(body: bytes) -> PidfDocument:
     if cutter.expand(text[start + 1 : name_end], {}) != _ROOT:
         raise BadRequest("Body Is Not a PIDF Document")
     pieces = [cutter.cut(*child, scopes.get(child[0], {})) for child in children]
-    return paste_xml(PidfDocument, cutter.declared, pieces)
+    return PidfDocument(cutter.declared, pieces)
 
 
 def _read_declarations(text: bytes) -> dict[int, Scope]:
