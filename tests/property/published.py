@@ -104,11 +104,12 @@ def break_body(random: Random, body: bytes) -> bytes:
         length = random.choice((0, 0, 0, 1, 1, 3, 20))
         way = random.randrange(8)
         if way < 4:
-            # Where a tag begins or ends, or a value does, most of it does something.
-            places = [i for i, c in enumerate(body) if c in b"<>\"'= /"]
-            if places and random.random() < 0.7:
-                at = random.choice(places) + random.choice((0, 1))
-            body = body[:at] + random.choice(SPLICES) + body[at + length :]
+            splice = random.choice(SPLICES)
+            if way < 3:
+                # Attributes where one may stand, other pieces where a tag is over: most of it would be noise elsewhere.
+                places = [i for i, c in enumerate(body) if c in (b" />" if splice.startswith(b" ") else b"<")]
+                at, length = random.choice(places or [at]), random.choice((0, 0, 0, 0, 1))
+            body = body[:at] + splice + body[at + length :]
         elif way == 4 and body:
             at = min(at, len(body) - 1)
             body = body[:at] + bytes((body[at] ^ 1 << random.randrange(8),)) + body[at + 1 :]
