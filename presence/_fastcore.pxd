@@ -479,7 +479,7 @@ cdef const char* close_element(XmlScan* x, const char* behind) noexcept nogil
 cdef class Vocabulary:
     cdef XmlVocabulary names
     cdef list texts         # owns what `names` points to
-    cdef const char* keep(self, bytes text)
+    cdef const char* keep(self, bytes text) except NULL
 
 cdef struct Declaration:
     Span prefix, uri

@@ -274,6 +274,7 @@ def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]
     attribute `id` with the quotes (start and end, 0 and 0 without one), its end (0 for the root).
     """
 
+@final
 class Vocabulary:
     """The names that matter: of the root, and of those children that have a kind of their own."""
 
@@ -297,6 +298,7 @@ class Vocabulary:
         as it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
         """
 
+@final
 class CutDocument:
     """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
 

@@ -162,7 +162,8 @@ cdef const char* skip_reference(const char* p) noexcept nogil:
         code = code * base + digit
         count += 1
         p += 1
-    return p + 1 if count > 0 and p[0] == b";" and is_char(code) else NULL
+    # No digits are zero, and that is no character.
+    return p + 1 if p[0] == b";" and is_char(code) else NULL
 
 
 cdef const char* skip_unplain(const char* p) noexcept nogil:

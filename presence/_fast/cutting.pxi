@@ -9,6 +9,7 @@ it came, and nothing twice.
 from cpython.mem cimport PyObject_Free, PyObject_Malloc
 
 
+@cython.final
 cdef class Vocabulary:
     """The names that matter: of the root, and of those children that have a kind of their own."""
 
@@ -41,7 +42,7 @@ cdef class Vocabulary:
         self.names.kind_count = <uint8_t>len(kinds)
         self.names.other = other
 
-    cdef const char* keep(self, bytes text):
+    cdef const char* keep(self, bytes text) except NULL:
         self.texts.append(text)
         return PyBytes_AS_STRING(text)
 
@@ -78,31 +79,48 @@ cdef uint8_t find_space(const XmlVocabulary* names, const char* uri, uint32_t si
 
 # ---- a document that was cut ----
 
+cdef Span next_span(uint32_t* end, bytes text):
+    """Return the place of a text that follows another, and go behind it."""
+    cdef Span place
+    place.off, place.len = end[0], <uint32_t>len(text)
+    end[0] += place.len
+    return place
+
+
 cdef inline bytes span_bytes(const char* buf, Span span):
     return buf[span.off : span.off + span.len]
 
 
+@cython.final
 cdef class CutDocument:
     """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
 
+    def __cinit__(self):
+        self.text = b""
+
     def __init__(self, declarations not None, pieces not None):
         """Make it of what `inheritable` and `piece` tell."""
-        cdef list texts = []
+        cdef list declared = list(declarations)
+        cdef list cut = list(pieces)
+        cdef Declaration* declaration
         cdef Piece* piece
         cdef uint32_t i, end = 0
-        if len(declarations) > 64:
-            raise ValueError("more than 64 declarations")
-        self.make_room(<uint32_t>len(pieces), <uint32_t>len(declarations))
-        for i, (prefix, uri) in enumerate(declarations):
-            self.declarations()[i].prefix = append_text(texts, &end, prefix)
-            self.declarations()[i].uri = append_text(texts, &end, uri)
-        for i, (kind, identity, head, text, inherits, identified) in enumerate(pieces):
+        if len(declared) > 64 or len(cut) > 65535:
+            raise ValueError("more than 64 declarations or 65535 pieces")
+        self.make_room(0, 0)
+        self.text = b"".join([text for pair in declared for text in pair] + [p[k] for p in cut for k in (1, 3)])
+        self.make_room(<uint32_t>len(cut), <uint32_t>len(declared))
+        for i, (prefix, uri) in enumerate(declared):
+            declaration = &self.declarations()[i]
+            declaration.prefix = next_span(&end, prefix)
+            declaration.uri = next_span(&end, uri)
+        for i, (kind, identity, head, text, inherits, identified) in enumerate(cut):
+            if head > len(text):
+                raise ValueError("a head longer than its piece")
             piece = &self.pieces[i]
-            piece.kind, piece.head, piece.inherits, piece.identified = kind, head, inherits, identified
-            piece.id = append_text(texts, &end, identity)
-            piece.off = end
-            piece.len = append_text(texts, &end, text).len
-        self.text = b"".join(texts)
+            piece.kind, piece.inherits, piece.identified = kind, inherits, identified
+            piece.id = next_span(&end, identity)
+            piece.off, piece.len, piece.head = end, next_span(&end, text).len, head
 
     def __dealloc__(self):
         PyObject_Free(self.pieces)
@@ -114,6 +132,7 @@ cdef class CutDocument:
         """Return prefix and namespace name, as written between quotes, of each declaration of the root."""
         cdef const char* buf = PyBytes_AS_STRING(self.text)
         cdef Declaration* declared = self.declarations()
+        cdef int i
         return [(span_bytes(buf, declared[i].prefix), span_bytes(buf, declared[i].uri)) for i in range(self.declared_count)]
 
     def piece(self, uint32_t i):
@@ -220,11 +239,3 @@ cdef void fill_piece(Piece* piece, const XmlScan* x, const XmlElement* child) no
         piece.id.len -= 1
     while piece.id.len > 0 and x.buf[piece.id.off + piece.id.len - 1] == b" ":
         piece.id.len -= 1
-
-
-cdef Span append_text(list texts, uint32_t* end, bytes text):
-    cdef Span place
-    place.off, place.len = end[0], <uint32_t>len(text)
-    end[0] += place.len
-    texts.append(text)
-    return place

@@ -137,8 +137,10 @@ def merge_xml(documents not None, bytes before not None, bytes between not None,
     cdef char* memory = <char*>room
     cdef size_t count = 0, slots = 16, size
     cdef CutDocument document
-    cdef list requalified = []
-    for document in documents:
+    cdef list given = list(documents), requalified = []
+    for document in given:
+        if document is None:
+            raise TypeError("None is no document")
         count += document.piece_count + document.declared_count
     while slots < 2 * count:
         slots *= 2
@@ -155,7 +157,7 @@ def merge_xml(documents not None, bytes before not None, bytes between not None,
         m.slots = <uint32_t*>(m.kept + count)
         m.mask = <uint32_t>(slots - 1)
         memset(m.slots, 0, slots * sizeof(uint32_t))
-        for document in reversed(documents):
+        for document in reversed(given):
             take_pieces(&m, document, requalified)
         return write_merged(&m, before, between, after)
     finally:
