@@ -6,10 +6,10 @@ declarations a child inherits from its root are remembered beside it. Nothing is
 person before the tuple and `<basic>unknown</basic>`, and the schema is not meant for that (RFC 3863
 section 4.4).
 
-Most bodies are read by the compiled core in one pass (`cut_xml`). What it does not know for certain to be a document
-goes to expat, which unlike lxml forgets the names it has met, and which alone says what is wrong. Expat is asked for
-the declarations only: a call for every element costs more than the reading, so `outline` finds the children, and
-expat says whether that was a document.
+Most bodies are read by the compiled core in one pass (`Vocabulary.cut`). What it does not know for certain to be a
+document goes to expat, which unlike lxml forgets the names it has met, and which alone says what is wrong. Expat is
+asked for the declarations only: a call for every element costs more than the reading, so `outline` finds the children,
+and expat says whether that was a document.
 """
 
 import re
@@ -54,6 +54,8 @@ _NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re
 _USUAL_NAMES = frozenset((PIDF, DATA_MODEL, f"{PIDF}:rpid"))
 _IDENTIFIED = frozenset((Kind.TUPLE, Kind.PERSON, Kind.DEVICE))
 VOCABULARY = Vocabulary(_ROOT, _KINDS, other=Kind.OTHER, identified=_IDENTIFIED, usual=_USUAL_NAMES)
+"""What the compiled reader knows of presence documents."""
+
 _NORMALISED = re.compile(rb"[&\t\r\n]")
 _UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
 

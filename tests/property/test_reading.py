@@ -118,6 +118,7 @@ TAKEN = {
     "no children": within(""),
     "empty root": f'<presence xmlns="{PIDF}"/>'.encode(),
     "prefixed root": f'<p:presence xmlns:p="{PIDF}"><p:tuple id="a"/><p:note>b</p:note></p:presence>'.encode(),
+    "own default, prefixed root": f'<p:presence xmlns:p="{PIDF}"><x xmlns="urn:x"><y/></x></p:presence>'.encode(),
     "own default": within("<x xmlns='urn:x'><y/></x>"),
     "no default in a child": within("<x xmlns=''><y/></x>"),
     "prefix bound anew": within("<p:x xmlns:p='urn:r' p:a=''/><p:x/>"),
@@ -291,6 +292,16 @@ def test_a_body_too_large_is_not_taken() -> None:
     padding = " " * (MAX_BODY_BYTES - len(within("")))
     assert is_taken(within(padding))
     assert VOCABULARY.cut(within(padding + " ")) is None
+
+
+def test_what_children_inherit_is_bounded_alike() -> None:
+    # A declaration of 4096 bytes, with what stands around the namespace's name.
+    body = f'{ROOT[:-1]} xmlns:r="{"u" * 4085}">{{}}</presence>'
+    assert is_taken(body.format("<r:x/>" * (MAX_BODY_BYTES // 4096)).encode())
+    too_many = body.format("<r:x/>" * (MAX_BODY_BYTES // 4096 + 1)).encode()
+    assert VOCABULARY.cut(too_many) is None
+    with pytest.raises(BadRequest, match="Too Many Namespace Declarations"):
+        parse_pidf(too_many)
 
 
 @pytest.mark.parametrize("name", ["as usual", "references", "comments around", "standalone", "characters"])

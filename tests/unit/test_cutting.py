@@ -55,3 +55,14 @@ def test_only_documents_merge() -> None:
 def test_a_vocabulary_has_few_names() -> None:
     with pytest.raises(ValueError, match="names"):
         Vocabulary(("urn:a", b"a"), {("urn:a", b"b%d" % i): 0 for i in range(9)}, other=1, identified=())
+
+
+@pytest.mark.parametrize("number", range(100))
+def test_prefixes_ids_and_texts_of_the_same_letters_are_different_things(number: int) -> None:
+    names = [b"n%d.%d" % (number, i) for i in range(32)]
+    declarations = [(name, b"urn:" + name) for name in names]
+    tuples = [(0, name, 1, b"<" + name, 1 << i, True) for i, name in enumerate(names)]
+    notes = [(1, b"", 0, name, 0, False) for name in names]
+    merged = merge_xml([CutDocument(declarations, tuples + notes)], b"", b">", b"")
+    hoisted = b"".join(b' xmlns:%b="%b"' % pair for pair in declarations)
+    assert merged == hoisted + b">" + b"".join(b"<" + name for name in names) + b"".join(names)
