@@ -495,3 +495,110 @@ cdef class Subscribing:
     cdef int answer(self, Message request, uint32_t slot, uint32_t granted, bytes tag, bytes server, double now) except -1
 
 cdef void* grown(void** items, uint32_t* room, uint32_t count, size_t size) except NULL
+
+# ---- presence documents (XML 1.0, Namespaces in XML 1.0) ----
+
+cdef enum:      # more than that is left to another reader
+    XML_SIZE = 131072       # bytes
+    XML_DEPTH = 64          # elements in one another
+    XML_ATTRIBUTES = 16     # in one tag
+    XML_BINDINGS = 32       # namespaces declared at one place: a bit each
+    XML_CHILDREN = 64       # of the root
+    XML_NAMES = 8           # namespaces, and names of children, of a vocabulary
+
+cdef struct XmlName:
+    const char* text
+    uint32_t size
+    uint8_t space           # 1 + index of its namespace
+    uint8_t kind, identified
+
+cdef struct XmlVocabulary:
+    const char* space_text[XML_NAMES]
+    uint32_t space_size[XML_NAMES]
+    uint8_t space_count, kind_count
+    uint8_t other           # the kind of what has no kind of its own
+    XmlName root
+    XmlName kinds[XML_NAMES]
+
+cdef struct XmlAttribute:
+    const char* name
+    const char* local       # its local part, `name` when it has no prefix
+    const char* end
+    const char* value       # between the quotes
+    uint32_t size
+    bint declares           # a namespace
+
+cdef struct XmlBinding:
+    Span prefix, uri        # as between the quotes; the default has no prefix
+    uint8_t space           # 1 + index of the namespace in the vocabulary, 0 for another
+
+cdef struct XmlOpen:
+    Span name
+    uint32_t bound          # bindings in force outside it
+
+cdef struct XmlElement:     # the root or a child of it
+    uint32_t start, name_end, end
+    uint32_t own, used      # bindings of the root it declares anew, and those it or what is in it uses
+    Span local, id
+    uint8_t space           # that of its name, as in XmlBinding
+    bint own_default
+    bint bare               # something in it has no prefix, or may have none
+
+cdef struct XmlScan:
+    const char* buf
+    const char* end
+    const XmlVocabulary* vocabulary
+    uint32_t depth, binding_count, root_bindings, child_count
+    XmlElement root
+    XmlElement children[XML_CHILDREN]
+    XmlBinding bindings[XML_BINDINGS]
+    XmlOpen open[XML_DEPTH]
+
+# True when the document is certainly well-formed, also in its namespaces. Reads buf[n], which must be NUL, and
+# nothing behind it.
+cdef bint scan_xml(XmlScan* x, const XmlVocabulary* vocabulary, const char* buf, uint32_t n) noexcept nogil
+cdef uint8_t find_space(const XmlVocabulary* names, const char* uri, uint32_t size) noexcept nogil
+cdef const char* close_element(XmlScan* x, const char* behind) noexcept nogil
+
+cdef class Vocabulary:
+    cdef XmlVocabulary names
+    cdef list texts         # owns what `names` points to
+    cdef const char* keep(self, bytes text) except NULL
+
+cdef struct Declaration:
+    Span prefix, uri
+
+cdef struct Piece:          # a child of the root
+    uint64_t inherits       # a bit for each declaration
+    uint32_t off, len, head
+    Span id
+    uint8_t kind, identified
+
+cdef class CutDocument:
+    cdef readonly bytes text    # what all spans are places in
+    cdef Piece* pieces      # and behind them the declarations
+    cdef uint16_t piece_count, declared_count
+    cdef Declaration* declarations(self) noexcept
+    cdef int make_room(self, uint32_t pieces, uint32_t declarations) except -1
+
+cdef enum:
+    MERGE_ROOM = 512        # words on the stack; a larger merger asks for memory
+
+cdef struct Seen:
+    const char* text
+    const char* uri         # of a prefix: what it is bound to on the root
+    uint32_t size, uri_size
+    uint8_t about           # prefix, id or text
+
+cdef struct Kept:
+    const char* text
+    uint32_t size
+    uint8_t kind
+
+cdef struct Merge:
+    Seen* seen
+    Kept* kept
+    uint32_t* slots         # 1 + index in `seen`, by hash; 0 is free
+    uint32_t mask, seen_count, kept_count
+    int last_kind
+    size_t size             # bytes of declarations and pieces

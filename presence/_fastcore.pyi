@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Container
 from typing import Any, NamedTuple, final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, final
 
 @final
 class Message:
@@ -420,4 +422,54 @@ def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]
 
     Returns the greatest depth and, root first, what there is of each in bytes: its start, the end of its name, its
     attribute `id` with the quotes (start and end, 0 and 0 without one), its end (0 for the root).
+    """
+
+@final
+class Vocabulary:
+    """The names that matter: of the root, and of those children that have a kind of their own."""
+
+    def __init__(
+        self,
+        root: tuple[str, bytes],
+        kinds: Mapping[tuple[str, bytes], int],
+        other: int,
+        identified: Collection[int],
+        usual: Iterable[str] = ...,
+    ) -> None:
+        """`kinds` says of namespace and local name which kind that is, `other` of which all others are.
+
+        Of the kinds in `identified` an id stands once in a merged document. The namespaces in `usual` are known to be
+        URIs.
+        """
+    def cut(self, body: bytes) -> CutDocument | None:
+        """Return a document cut into the children of its root; None when another reader must look at it.
+
+        What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands
+        as it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
+        """
+
+@final
+class CutDocument:
+    """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
+
+    def __init__(
+        self,
+        declarations: Sequence[tuple[bytes, bytes]],
+        pieces: Sequence[tuple[int, bytes, int, bytes, int, bool]],
+    ) -> None:
+        """Make it of what `inheritable` and `piece` tell."""
+    @property
+    def text(self) -> bytes: ...
+    def __len__(self) -> int: ...
+    def inheritable(self) -> list[tuple[bytes, bytes]]:
+        """Return prefix and namespace name, as written between quotes, of each declaration of the root."""
+    def piece(self, i: int) -> tuple[int, bytes, int, bytes, int, bool]:
+        """Return of a child: kind, id, size of its head, text, a bit for each declaration inherited, if identified."""
+
+def merge_xml(documents: Sequence[CutDocument], before: bytes, between: bytes, after: bytes) -> bytes:
+    """Merge the pieces of documents, oldest first; their declarations stand between `before` and `between`.
+
+    The newest document speaks first, and pieces are ordered by kind. Of those identified, the newest with an id
+    stands, whatever kind it is of; without id all stand. Of the others equal ones stand once. Where a prefix
+    means something else on the root already, its declaration is repeated on the pieces.
     """
