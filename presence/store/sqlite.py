@@ -152,6 +152,12 @@ class SqliteStore:
         """How many acknowledged changes are not in the tables yet."""
         return self._folder.unfolded if self._folder is not None else 0
 
+    def count_folds(self) -> dict[str, int]:
+        """Return how many folds were `done` and how many `failed` and were tried again."""
+        if self._folder is None:
+            return {}
+        return {"done": self._folder.folds, "failed": self._folder.failures}
+
     def close(self) -> None:
         """Write what is queued, fold it, call every `done`, release the file; a second call does nothing.
 
@@ -323,7 +329,7 @@ class SqliteStore:
 
     def _fold_here(self, mark: tuple[int, int] | None) -> list[Gone]:
         batches = self._window.take(1 << 62)
-        found = self._tables.fold(batches, mark, last=True, timeout_ms=BUSY_TIMEOUT_MS)
+        found = self._tables.fold([batches], mark, last=True, timeout_ms=BUSY_TIMEOUT_MS)
         return list({(name.rpartition("_")[0], number): (name, number) for name, number in reversed(found)}.values())
 
     def _write_direct(self, group: list[Direct]) -> None:

@@ -49,7 +49,12 @@ class Tables:
     # ---- folds ----
 
     def fold(
-        self, batches: list[Batch], mark: tuple[int, int] | None, *, last: bool, timeout_ms: int = FOLD_TIMEOUT_MS
+        self,
+        steps: Iterable[list[Batch]],
+        mark: tuple[int, int] | None,
+        *,
+        last: bool,
+        timeout_ms: int = FOLD_TIMEOUT_MS,
     ) -> list[Gone]:
         """Commit one slice of a fold, with its `mark` (journal and number) when it is the last.
 
@@ -59,10 +64,11 @@ class Tables:
         gone: list[Gone] = []
         self._begin(full=self._full and last, timeout_ms=timeout_ms)
         try:
-            for batch in batches:
-                gone += self._change(batch)
+            for batches in steps:
+                for batch in batches:
+                    gone += self._change(batch)
             if mark is not None:
-                self.write_mark(*mark)
+                self._write_mark(*mark)
             self.connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -109,8 +115,8 @@ class Tables:
             return int(identity, 16), int(number)
         return 0, 0
 
-    def write_mark(self, identity: int, number: int) -> None:
-        """Note in the transaction at hand, or in one of its own, how far the journal is folded."""
+    def _write_mark(self, identity: int, number: int) -> None:
+        """Note in the transaction at hand how far the journal is folded."""
         sql = self._queries["settings_put"].sql
         self.connection.execute(sql, (_MARK, b"%016x %d" % (identity, number)))
 
