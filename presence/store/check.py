@@ -30,7 +30,10 @@ def count_unfolded(path: str) -> int:
     """Return how many changes a database's journal holds that are not in its tables yet."""
     with inspecting(path) as ask:
         identity, mark = parse_mark(ask(f"SELECT value FROM settings WHERE name = '{MARK}'"))
-    return sum(len(decode(record)) for record in Recovery(path, identity, mark))
+    try:
+        return sum(len(decode(record)) for record in Recovery(path, identity, mark))
+    except FileNotFoundError:  # a running server is folding it this moment
+        return 0
 
 
 def _problems(ask: Ask) -> Iterator[str]:

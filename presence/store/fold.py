@@ -57,6 +57,8 @@ class Folder:
         self._fold_at = 0.0
         self._retry_s = RETRY_S[0]
         self.folds = self.failures = 0
+        self.full = False
+        """Whether so much is unfolded that no more may be acknowledged."""
         self._thread = threading.Thread(target=self._run, name="presence-fold", daemon=True)
         self._thread.start()
 
@@ -67,15 +69,11 @@ class Folder:
         """How many acknowledged changes are not in the tables yet."""
         return self._added_rows - self._done_rows
 
-    @property
-    def full(self) -> bool:
-        """Whether so much is unfolded that no more may be acknowledged."""
-        return self.unfolded > UNFOLDED_ROWS or self._added_bytes - self._done_bytes > UNFOLDED_BYTES
-
     def add(self, number: int, changes: list[Change], size: int) -> None:
         """Take what was acknowledged as record `number` of `size` bytes; called in that order."""
         self._added_rows += len(changes)
         self._added_bytes += size
+        self.full = self.unfolded > UNFOLDED_ROWS or self._added_bytes - self._done_bytes > UNFOLDED_BYTES
         self._pending.append((number, changes, size))
         if self._sleeping:
             self._wake.set()
@@ -170,7 +168,10 @@ class Folder:
     def _absorb(self) -> None:
         while self._pending and len(self._window) < FOLD_ROWS:
             self._mark, changes, size = self._pending.popleft()
-            self._window.absorb(changes)
+            try:
+                self._window.absorb(changes)
+            except Exception as error:
+                self._troubled(f"an acknowledged change cannot be stored: {error!r}")
             self._taken_rows += len(changes)
             self._taken_bytes += size
 
@@ -191,6 +192,7 @@ class Folder:
                 time.sleep(PAUSE_S)
         self.folds += 1
         self._done_rows, self._done_bytes = self._taken_rows, self._taken_bytes
+        self.full = False
         if self._journal is not None:
             self._journal.release(self._mark)
         for text in self._tables.lost:
