@@ -8,18 +8,19 @@ them other users of the file, and direct changes of ours, have their turn.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from presence.errors import StoreError
 from presence.store.journal import Journal
 from presence.store.numbers import Numbers
 from presence.store.tables import Direct, Tables
-from presence.store.window import Change, Gone, Window
+from presence.store.window import Batch, Change, Gone, Window
 
 FOLD_AFTER_S = 0.5
 FOLD_ROWS = 20_000  # sorting more of them at once would hold up the loop
-SLICE_ROWS = 1000
-PAUSE_S = 0.0005
+STEP_ROWS = 500
+SLICE_S = 0.05  # how long a script may have to wait for the lock; index pages are written once for each slice
+PAUSE_S = 0.005  # SQLite asks for a lock again and again, not in a queue: a shorter pause is hardly ever met
 RETRY_S = (0.05, 2.0)  # the first and the longest pause after a fold that failed
 UNFOLDED_ROWS = 1_000_000
 UNFOLDED_BYTES = 512 << 20
@@ -56,6 +57,8 @@ class Folder:
         self._fold_at = 0.0
         self._retry_s = RETRY_S[0]
         self.folds = self.failures = 0
+        self.full = False
+        """Whether so much is unfolded that no more may be acknowledged."""
         self._thread = threading.Thread(target=self._run, name="presence-fold", daemon=True)
         self._thread.start()
 
@@ -66,15 +69,11 @@ class Folder:
         """How many acknowledged changes are not in the tables yet."""
         return self._added_rows - self._done_rows
 
-    @property
-    def full(self) -> bool:
-        """Whether so much is unfolded that no more may be acknowledged."""
-        return self.unfolded > UNFOLDED_ROWS or self._added_bytes - self._done_bytes > UNFOLDED_BYTES
-
     def add(self, number: int, changes: list[Change], size: int) -> None:
         """Take what was acknowledged as record `number` of `size` bytes; called in that order."""
         self._added_rows += len(changes)
         self._added_bytes += size
+        self.full = self.unfolded > UNFOLDED_ROWS or self._added_bytes - self._done_bytes > UNFOLDED_BYTES
         self._pending.append((number, changes, size))
         if self._sleeping:
             self._wake.set()
@@ -169,25 +168,21 @@ class Folder:
     def _absorb(self) -> None:
         while self._pending and len(self._window) < FOLD_ROWS:
             self._mark, changes, size = self._pending.popleft()
-            self._window.absorb(changes)
+            try:
+                self._window.absorb(changes)
+            except Exception as error:
+                self._troubled(f"an acknowledged change cannot be stored: {error!r}")
             self._taken_rows += len(changes)
             self._taken_bytes += size
 
     def _commit(self) -> None:
-        """Commit the window, slice by slice."""
+        """Commit the window, slice by slice; the last one is short and carries the mark."""
         told: set[tuple[str, int]] = set()
         gone: list[Gone] = []
         last = False
         while not last:
-            batches = self._window.take(SLICE_ROWS)
-            last = not len(self._window)
-            try:
-                with self._gate:
-                    found = self._tables.fold(batches, (self._identity, self._mark) if last else None, last=last)
-            except BaseException:
-                self._window.put_back(batches)
-                raise
-            for query, number in found:
+            last = len(self._window) <= STEP_ROWS
+            for query, number in self._commit_slice(last=last):
                 row = (query.rpartition("_")[0], number)
                 if row not in told:
                     told.add(row)
@@ -197,6 +192,7 @@ class Folder:
                 time.sleep(PAUSE_S)
         self.folds += 1
         self._done_rows, self._done_bytes = self._taken_rows, self._taken_bytes
+        self.full = False
         if self._journal is not None:
             self._journal.release(self._mark)
         for text in self._tables.lost:
@@ -204,3 +200,22 @@ class Folder:
         self._tables.lost.clear()
         if gone:
             self._folded(gone)
+
+    def _commit_slice(self, *, last: bool) -> list[Gone]:
+        taken: list[Batch] = []
+
+        def steps() -> Iterator[list[Batch]]:
+            until = time.monotonic() + SLICE_S
+            while True:
+                batches = self._window.take(STEP_ROWS)
+                taken.extend(batches)
+                yield batches
+                if last or len(self._window) <= STEP_ROWS or self._direct or time.monotonic() > until:
+                    return
+
+        try:
+            with self._gate:
+                return self._tables.fold(steps(), (self._identity, self._mark) if last else None, last=last)
+        except BaseException:
+            self._window.put_back(taken)
+            raise

@@ -6,6 +6,7 @@ seeded with the journal, the generation of the segment and the record's number, 
 an earlier life is never taken for valid.
 """
 
+import errno
 import os
 import struct
 import threading
@@ -25,7 +26,7 @@ _CHECK = struct.Struct("<I")
 _RECORD = struct.Struct("<IIQ")  # length, checksum, number
 _SEED = struct.Struct("<QQQI")
 _ZEROS = bytes(1 << 20)
-_SYNC = getattr(os, "RWF_DSYNC", 0)
+_SYNC = os.RWF_DSYNC
 
 
 def segment_paths(database: str) -> list[str]:
@@ -38,12 +39,18 @@ def _checksum(journal: int, generation: int, number: int, payload: bytes) -> int
 
 
 def _write(fd: int, parts: Sequence[bytes], offset: int, *, sync: bool) -> None:
-    """Write at an offset, whole or not at all as far as one can tell, and to the disk with `sync`."""
+    """Write at an offset, and to the disk with `sync`; raises OSError when not all of it could be."""
     wanted = sum(map(len, parts))
-    if os.pwritev(fd, parts, offset, _SYNC if sync else 0) != wanted:
-        raise OSError(28, "No space left on device")
-    if sync and not _SYNC:
+    try:
+        written = os.pwritev(fd, parts, offset, _SYNC if sync else 0)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP or not sync:
+            raise
+        # A file system that cannot do both in one call.
+        written = os.pwritev(fd, parts, offset)
         os.fdatasync(fd)
+    if written != wanted:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Segment:

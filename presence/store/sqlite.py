@@ -95,19 +95,19 @@ class SqliteStore:
         if self._closed:
             raise StoreError("the database is closed")
         count = len(writes)
-        journalled = [(name, params) for name, params in writes if name in self._journalled]
-        if journalled and len(journalled) == count:
-            direct = None
-        else:
-            direct = self._read_direct(writes, done)
+        known = self._journalled
+        # Plain pairs: the journal takes them as they are.
+        journalled = [(name, params) for name, params in writes if name in known]
+        direct = None if len(journalled) == count > 0 else self._read_direct(writes, done)
         self._outstanding += count
         if self._outstanding > self._queue_limit or (self._folder is not None and self._folder.full):
             self._overload.append((count, done))
         elif direct is not None:
             self._direct.append(direct)
         else:
-            self._tick.writes.extend(journalled)
-            self._tick.dones.append((count, done))
+            tick_writes, dones = self._tick
+            tick_writes += journalled
+            dones.append((count, done))
 
     def flush(self) -> None:
         """Hand what was submitted since the last call to the writer (the end of a tick)."""
@@ -152,6 +152,12 @@ class SqliteStore:
         """How many acknowledged changes are not in the tables yet."""
         return self._folder.unfolded if self._folder is not None else 0
 
+    def count_folds(self) -> dict[str, int]:
+        """Return how many folds were `done` and how many `failed` and were tried again."""
+        if self._folder is None:
+            return {}
+        return {"done": self._folder.folds, "failed": self._folder.failures}
+
     def close(self) -> None:
         """Write what is queued, fold it, call every `done`, release the file; a second call does nothing.
 
@@ -169,6 +175,9 @@ class SqliteStore:
                     self._writer.stop()
                 if self._folder is not None:
                     self._stuck = not self._folder.stop()
+                    if self._stuck:
+                        fate = "wait in the journal for the next start" if self._journal else "are lost"
+                        self._trouble(f"the tables cannot be written: {self.unfolded} acknowledged changes {fate}")
                 self._writer = self._folder = self._call_soon = None  # the rest is written here and now
             try:
                 self._deliver()
@@ -323,7 +332,7 @@ class SqliteStore:
 
     def _fold_here(self, mark: tuple[int, int] | None) -> list[Gone]:
         batches = self._window.take(1 << 62)
-        found = self._tables.fold(batches, mark, last=True, timeout_ms=BUSY_TIMEOUT_MS)
+        found = self._tables.fold([batches], mark, last=True, timeout_ms=BUSY_TIMEOUT_MS)
         return list({(name.rpartition("_")[0], number): (name, number) for name, number in reversed(found)}.values())
 
     def _write_direct(self, group: list[Direct]) -> None:

@@ -25,7 +25,8 @@ _FAULTS_OF_ROWS = (
 )
 """What is wrong with one change, whatever else is changed; UnicodeEncodeError is a ValueError."""
 
-_MARK = "journal"
+MARK = "journal"
+"""Under this name the table `settings` says how far the journal is folded."""
 
 
 class Direct(NamedTuple):
@@ -33,6 +34,14 @@ class Direct(NamedTuple):
 
     writes: tuple[tuple[Query, tuple[Value, ...]], ...]
     done: Done
+
+
+def parse_mark(rows: list[tuple[Value, ...]]) -> tuple[int, int]:
+    """Read the mark as it was asked for: the journal's identity and a number, 0 when there is none."""
+    for (value,) in rows:
+        identity, _, number = value.partition(b" ") if isinstance(value, bytes) else (b"0", b"", b"0")
+        return int(identity, 16), int(number)
+    return 0, 0
 
 
 class Tables:
@@ -49,7 +58,12 @@ class Tables:
     # ---- folds ----
 
     def fold(
-        self, batches: list[Batch], mark: tuple[int, int] | None, *, last: bool, timeout_ms: int = FOLD_TIMEOUT_MS
+        self,
+        steps: Iterable[list[Batch]],
+        mark: tuple[int, int] | None,
+        *,
+        last: bool,
+        timeout_ms: int = FOLD_TIMEOUT_MS,
     ) -> list[Gone]:
         """Commit one slice of a fold, with its `mark` (journal and number) when it is the last.
 
@@ -59,10 +73,11 @@ class Tables:
         gone: list[Gone] = []
         self._begin(full=self._full and last, timeout_ms=timeout_ms)
         try:
-            for batch in batches:
-                gone += self._change(batch)
+            for batches in steps:
+                for batch in batches:
+                    gone += self._change(batch)
             if mark is not None:
-                self.write_mark(*mark)
+                self._write_mark(*mark)
             self.connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -104,15 +119,12 @@ class Tables:
     def read_mark(self) -> tuple[int, int]:
         """Return the journal's identity and the number up to which it is in the tables; 0 when there is none."""
         sql = self._queries["settings_get"].sql
-        for (value,) in self.connection.execute(sql, (_MARK,)):
-            identity, _, number = bytes(value).partition(b" ")
-            return int(identity, 16), int(number)
-        return 0, 0
+        return parse_mark(list(self.connection.execute(sql, (MARK,))))
 
-    def write_mark(self, identity: int, number: int) -> None:
-        """Note in the transaction at hand, or in one of its own, how far the journal is folded."""
+    def _write_mark(self, identity: int, number: int) -> None:
+        """Note in the transaction at hand how far the journal is folded."""
         sql = self._queries["settings_put"].sql
-        self.connection.execute(sql, (_MARK, b"%016x %d" % (identity, number)))
+        self.connection.execute(sql, (MARK, b"%016x %d" % (identity, number)))
 
     # ---- at once ----
 

@@ -100,7 +100,7 @@ class Window:
                 continue
             order = self._orders.get(name)
             if not order:
-                order = self._orders[name] = sorted(rows, reverse=True)  # type: ignore[type-var]
+                order = self._orders[name] = _sorted(rows)
             part, order[-limit:] = order[-limit:][::-1], []
             batches.append(Batch(self._queries[name], [rows.pop(key) for key in part]))
             if not order:
@@ -115,6 +115,14 @@ class Window:
             size = len(query.key)
             for params in changes:
                 self._rows[query.name][params[0] if query.key == ("id",) else params[:size]] = params
+
+
+def _sorted(rows: _Rows) -> list[object]:
+    """Return the keys, highest first; what cannot be compared is left for SQLite to refuse."""
+    try:
+        return sorted(rows, reverse=True)  # type: ignore[type-var]
+    except TypeError:
+        return list(rows)
 
 
 def _raise_to(params: Params, ours: list[int], old: Params, theirs: list[int]) -> Params:
