@@ -436,7 +436,7 @@ cdef struct Held:
     uint8_t foreign                 # its entity-tag is of another start
     uint32_t claimed                # the batch in which another request names it first
 
-cdef class Refreshes:
+cdef class Renewals:
     cdef readonly list requests, writes
     cdef U32Vector numbers, granted
 
@@ -445,6 +445,7 @@ cdef class Publications:
     cdef char prefix[12]
     cdef uint32_t min_expires_s, max_expires_s, expires_offset_s
     cdef Wheel expiry
+    cdef list kinds                 # (package, body type, that as text) of ordinary modifications
     cdef Held* held
     cdef uint32_t capacity, used, free_head, batches, live
     cdef Held* entry(self, uint32_t number) except NULL
@@ -452,7 +453,9 @@ cdef class Publications:
     cdef void arm(self, uint32_t number) noexcept nogil
     cdef void prolong(self, uint32_t number, double expires_at) noexcept nogil
     cdef uint32_t find_held(self, const SipMsg* m) noexcept nogil
-    cdef uint32_t refreshable(self, Message request) noexcept
+    cdef int append(self, Renewals batch, Message request, uint32_t number, uint32_t granted) except -1
+    cdef str kind_of(self, const SipMsg* m)
+    cdef uint32_t ordinary(self, Message request) noexcept
 
 # ---- subscribing (RFC 6665) ----
 

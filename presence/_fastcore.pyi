@@ -1,9 +1,7 @@
 """The typed face of the compiled core."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, final
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, final
 
 @final
 class Message:
@@ -311,13 +309,13 @@ class UdpSocket:
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
-class Refreshes:
-    """PUBLISH requests of one tick that only refresh, on their way through one commit."""
+class Renewals:
+    """PUBLISH requests of one tick that refresh or modify publications, on their way through one commit."""
 
     @property
     def requests(self) -> list[Message]: ...
     @property
-    def writes(self) -> list[tuple[str, tuple[int, str, int]]]: ...
+    def writes(self) -> list[tuple[str, tuple[int | str | bytes, ...]]]: ...
 
 class Publications:
     """The publications that are held, by number: whose they are, their entity-tag and when they expire.
@@ -356,19 +354,36 @@ class Publications:
         """Forget a publication."""
     def due(self, now: float) -> list[int]:
         """Return the numbers of publications whose time is over; they come up again in 5 s if they stay."""
-    def refresh(self, requests: list[Message], now: float) -> tuple[list[Message], Refreshes | None]:
-        """Take the requests that only refresh a publication out of those of a tick.
+    def serve(self, event: str, content_type: str) -> None:
+        """Take modifications of publications of a package whose body has this type."""
+    def gather(
+        self, requests: list[Message], now: float
+    ) -> tuple[list[Message], Renewals | None, list[tuple[Message, int, int, str]]]:
+        """Take the requests that refresh or modify a publication in the ordinary way out of those of a tick.
 
-        Returns (the others, in their order; the `Refreshes` to submit, None without any). Each of them is answered
-        by `refreshed` after the commit.
+        Returns (the others, in their order; the `Renewals` with the refreshes, None without any request; the
+        modifications as (request, number, seconds granted, content type), each of which is to be given to `modify` or
+        back by `give`). All in the `Renewals` are answered by `renewed` after the commit.
         """
-    def refreshed(self, batch: Refreshes, server: bytes, began: float, now: float) -> None:
-        """Answer refreshes that are committed; `server` is our Server header line, `began` when they came."""
-    def give_back(self, batch: Refreshes) -> None:
-        """Let publications be as they were whose refresh the database refused."""
+    def modify(
+        self,
+        batch: Renewals,
+        request: Message,
+        number: int,
+        granted: int,
+        now: float,
+        order: int,
+        content_type: str,
+        body: bytes,
+    ) -> None:
+        """Let a modification go with the refreshes of its tick."""
+    def renewed(self, batch: Renewals, server: bytes, began: float, now: float) -> None:
+        """Answer what is committed; `server` is our Server header line, `began` when the requests came."""
+    def give_back(self, batch: Renewals) -> None:
+        """Let publications be as they were whose renewal the database refused."""
     def __len__(self) -> int: ...
-    def numbers(self, batch: Refreshes) -> list[int]:
-        """Return which publications a batch refreshes."""
+    def numbers(self, batch: Renewals) -> list[int]:
+        """Return which publications a batch renews."""
 
 class Arrivals:
     """SUBSCRIBE requests of one tick on their way through one commit: new subscriptions, then refreshes."""

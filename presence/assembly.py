@@ -199,7 +199,7 @@ class Node:
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
         self.endpoint.now = now
-        messages = self.compositor.handle_refreshes(messages, now)
+        messages = self.compositor.handle_ordinary(messages, now)
         if self._ordinary is not None:
             messages = self._ordinary.handle(messages, now)
         for message in messages:

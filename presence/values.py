@@ -43,6 +43,11 @@ class Publication:
     foreign: tuple[tuple[str, Aor], str] | None = None
     """Resource and entity-tag while that is one of an earlier start."""
 
+    def adopt(self, new: "Publication") -> None:
+        """Take over the event state of a modification."""
+        self.received_at, self.order = new.received_at, new.order
+        self.content_type, self.body, self.document = new.content_type, new.body, new.document
+
 
 class WatcherEvent(IntEnum):
     """Why a watcher's subscription changed state (RFC 3858 section 4.2.3)."""

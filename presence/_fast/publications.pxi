@@ -1,4 +1,4 @@
-# The entity-tags of publications (RFC 3903 section 8), and the PUBLISH that only refreshes one, done here in batches.
+# The entity-tags of publications (RFC 3903 section 8), and the PUBLISH that renews one, done here in batches.
 # Uses: plain, timers, datagrams. Used by: publication/compositor.
 
 cdef enum:
@@ -10,8 +10,8 @@ cdef enum:
     TAG_LONGEST = TAG_PREFIX + 18
 
 
-cdef class Refreshes:
-    """PUBLISH requests of one tick that only refresh, on their way through one commit."""
+cdef class Renewals:
+    """PUBLISH requests of one tick that refresh or modify publications, on their way through one commit."""
 
     def __cinit__(self):
         self.requests = []
@@ -40,6 +40,7 @@ cdef class Publications:
         self.max_expires_s = max_expires_s
         self.expires_offset_s = expires_offset_s
         self.expiry = Wheel(1.0, now)
+        self.kinds = []
         self.capacity = 256
         self.held = <Held*>calloc(self.capacity, sizeof(Held))
         if self.held == NULL:
@@ -213,43 +214,84 @@ cdef class Publications:
 
     # ---- in batches ----
 
-    def refresh(self, list requests, double now):
-        """Take the requests that only refresh a publication out of those of a tick.
+    def serve(self, str event, str content_type):
+        """Take modifications of publications of a package whose body has this type."""
+        cdef bytes name = event.encode()
+        cdef bytes kind = content_type.encode()
+        self.kinds.append((name, kind, content_type))
 
-        Returns (the others, in their order; the `Refreshes` to submit, None without any). Each of them is answered
-        by `refreshed` after the commit.
+    def gather(self, list requests, double now):
+        """Take the requests that refresh or modify a publication in the ordinary way out of those of a tick.
+
+        Returns (the others, in their order; the `Renewals` with the refreshes, None without any request; the
+        modifications as (request, number, seconds granted, content type), each of which is to be given to `modify` or
+        back by `give`). All in the `Renewals` are answered by `renewed` after the commit.
         """
-        cdef list others = []
-        cdef Refreshes batch = None
+        cdef list others = [], modifications = []
+        cdef Renewals batch = Renewals.__new__(Renewals)
         cdef Message request
         cdef uint32_t number, granted
+        cdef str kind
         self.batches += 1
         for request in requests:
-            number = self.refreshable(request)
+            number = self.ordinary(request)
+            kind = None
+            if number and request.m.body.len:
+                kind = self.kind_of(&request.m)
+                if kind is None:
+                    number = 0
             if number == 0:
                 # In the order received (section 6): what this one does to a publication comes first.
                 number = self.find_held(&request.m)
                 self.held[number].claimed = self.batches
                 others.append(request)
                 continue
-            if batch is None:
-                batch = Refreshes.__new__(Refreshes)
             granted = min(<uint32_t>request.m.expires, self.max_expires_s)
-            if vector_push(&batch.numbers, number) < 0 or vector_push(&batch.granted, granted) < 0:
-                raise MemoryError
             self.held[number].state = PUBLICATION_BUSY
-            batch.requests.append(request)
-            batch.writes.append((
-                "presentity_refresh",
-                (self.held[number].row_id, self.tag_text(number, self.held[number].count + 1), <int64_t>(now + granted)),
-            ))
-        return others, batch
+            if kind is not None:
+                modifications.append((request, number, granted, kind))
+                continue
+            self.append(batch, request, number, granted)
+            batch.writes.append(("presentity_refresh", (
+                self.held[number].row_id, self.tag_text(number, self.held[number].count + 1), <int64_t>(now + granted)
+            )))
+        return others, batch if batch.requests or modifications else None, modifications
 
-    cdef uint32_t refreshable(self, Message request) noexcept:
+    cdef int append(self, Renewals batch, Message request, uint32_t number, uint32_t granted) except -1:
+        if vector_push(&batch.numbers, number) < 0 or vector_push(&batch.granted, granted) < 0:
+            raise MemoryError
+        batch.requests.append(request)
+        return 0
+
+    def modify(self, Renewals batch, Message request, uint32_t number, uint32_t granted, double now, uint64_t order,
+               str content_type, bytes body):
+        """Let a modification go with the refreshes of its tick."""
+        cdef Held* held = self.entry(number)
+        self.append(batch, request, number, granted)
+        batch.writes.append(("presentity_modify", (
+            held.row_id, self.tag_text(number, held.count + 1), <int64_t>(now + granted), <int64_t>now, order,
+            content_type, body,
+        )))
+
+    cdef str kind_of(self, const SipMsg* m):
+        # The type of a body that the package takes as it stands; None when the header fields want a closer look.
+        cdef Span value
+        cdef bytes name, kind
+        if m.first[<int>H_CONTENT_TYPE] == 0 or m.first[<int>H_CONTENT_ENCODING]:
+            return None
+        value = m.headers[m.first[<int>H_CONTENT_TYPE] - 1].value
+        for entry in self.kinds:
+            name, kind = <bytes>(<tuple>entry)[0], <bytes>(<tuple>entry)[1]
+            if (span_equal(m.buf, value, kind, <uint32_t>PyBytes_GET_SIZE(kind))
+                    and span_equal(m.buf, m.event, name, <uint32_t>PyBytes_GET_SIZE(name))):
+                return <str>(<tuple>entry)[2]
+        return None
+
+    cdef uint32_t ordinary(self, Message request) noexcept:
         cdef SipMsg* m = &request.m
         cdef uint32_t number
         cdef PlainUri uri
-        if not request.plain or m.method != M_PUBLISH or m.body.len or m.expires < 1:
+        if not request.plain or m.method != M_PUBLISH or m.expires < 1:
             return 0
         if m.expires < self.min_expires_s or request.socket is None or not plain_aor(m.buf, m.uri, &uri):
             return 0
@@ -258,8 +300,8 @@ cdef class Publications:
             return 0
         return number
 
-    def refreshed(self, Refreshes batch, bytes server, double began, double now):
-        """Answer refreshes that are committed; `server` is our Server header line, `began` when they came."""
+    def renewed(self, Renewals batch, bytes server, double began, double now):
+        """Answer what is committed; `server` is our Server header line, `began` when the requests came."""
         cdef uint32_t i, number, granted, shown
         cdef Message request
         cdef char line[128]
@@ -281,14 +323,14 @@ cdef class Publications:
             p = emit(p, b"\r\n", 2)
             (<UdpSocket>request.socket).accept(request, b"", server + line[:p - line], now)
 
-    def give_back(self, Refreshes batch):
-        """Let publications be as they were whose refresh the database refused."""
+    def give_back(self, Renewals batch):
+        """Let publications be as they were whose renewal the database refused."""
         cdef uint32_t i
         for i in range(batch.numbers.count):
             self.held[batch.numbers.items[i]].state = PUBLICATION_HELD
 
-    def numbers(self, Refreshes batch):
-        """Return which publications a batch refreshes."""
+    def numbers(self, Renewals batch):
+        """Return which publications a batch renews."""
         cdef uint32_t i
         return [batch.numbers.items[i] for i in range(batch.numbers.count)]
 

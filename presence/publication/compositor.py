@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from sys import intern
 
-from presence._fastcore import Message, Refreshes
+from presence._fastcore import Message, Renewals
 from presence.errors import (
     BadEvent,
     BadRequest,
     IntervalTooBrief,
     NotFound,
-    SipError,
     StoreError,
     Unavailable,
     UnknownEntityTag,
@@ -54,6 +53,12 @@ class Compositor:
         self._endpoint = endpoint
         self.holding = Holding(limits, now)
         self.tags = self.holding.tags
+        self._documents: dict[str, Callable[[str, bytes], object]] = {}
+        for package in map(registry.get, registry.names):
+            if package is not None:
+                self._documents[package.name] = package.read
+                for content_type in package.publishable:
+                    self.tags.serve(package.name, intern(content_type))
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         """Changes of publications of which a refresh is on its way."""
         self._missing: set[int] = set()
@@ -238,8 +243,7 @@ class Compositor:
         if error is not None:
             self._refused(transaction, resource, old)
             return
-        old.received_at, old.order = new.received_at, new.order
-        old.content_type, old.body, old.document = new.content_type, new.body, new.document
+        old.adopt(new)
         self.holding.renew(old, until)
         self._accept(transaction, etag, until - new.received_at)
         self._changed(*resource, new.received_at)
@@ -283,25 +287,49 @@ class Compositor:
         shown = max(0, round(expires_s) - self._limits.expires_offset_s)
         transaction.accept(f"Expires: {shown}\r\nSIP-ETag: {etag}\r\n")
 
-    # ---- refreshes, which are most of all ----
+    # ---- what most are: a publication that goes on ----
 
-    def handle_refreshes(self, requests: list[Message], now: float) -> list[Message]:
-        """Serve the requests of a tick that only refresh a publication, and return the others."""
+    def handle_ordinary(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the requests of a tick that refresh or modify a publication; return the others."""
         if not self._endpoint.hurried:
             return requests
-        others, batch = self.tags.refresh(requests, now)
-        if batch is not None:
-            self._store.submit(batch.writes, partial(self._batch_done, batch, now))
+        others, batch, modifications = self.tags.gather(requests, now)
+        if batch is None:
+            return others
+        news: list[tuple[Resource, Publication, Publication]] = []
+        for request, number, granted, content_type in modifications:
+            resource, old = self.holding.numbered(number)
+            body = request.body
+            try:
+                document = old.document if body == old.body else self._documents[resource[0]](content_type, body)
+            except Exception as error:
+                self.tags.give(number)
+                ServerTransaction(self._endpoint, request).refuse(error)
+                continue
+            self._order += 1
+            self.tags.modify(batch, request, number, granted, now, self._order, content_type, body)
+            news.append((resource, old, Publication(now, self._order, content_type, body, document)))
+        if batch.requests:
+            self._store.submit(batch.writes, partial(self._renewed, batch, news, now))
         return others
 
-    def _batch_done(self, batch: Refreshes, began: float, error: StoreError | None) -> None:
+    def _renewed(
+        self,
+        batch: Renewals,
+        news: list[tuple[Resource, Publication, Publication]],
+        began: float,
+        error: StoreError | None,
+    ) -> None:
         endpoint = self._endpoint
         if error is None:
-            self.tags.refreshed(batch, endpoint.server_line, began, endpoint.now)
+            for resource, old, new in news:
+                old.adopt(new)
+                self._changed(*resource, began)
+            self.tags.renewed(batch, endpoint.server_line, began, endpoint.now)
         else:
             self.tags.give_back(batch)
             for request in batch.requests:
-                ServerTransaction(endpoint, request).refuse(Unavailable(headers=(("Retry-After", "5"),)))
+                ServerTransaction(endpoint, request).refuse(error)
         if self._waiting:
             for number in self.tags.numbers(batch):
                 for attempt in self._waiting.pop(number, ()):
@@ -321,24 +349,7 @@ class Compositor:
 
     def load(self, now: float) -> None:
         """Take over what the database holds; what expired meanwhile is removed and shown to nobody any more."""
-        for row in self._store.read("presentity_load"):
-            row_id, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
-            package = self._registry.get(str(event))
-            if package is None or not isinstance(body, bytes):
-                continue
-            kind = intern(str(content_type or package.content_type))
-            try:
-                document = package.read(kind, body)
-            except SipError:
-                # Written by somebody else's tool; `presence db check` names such rows.
-                continue
-            publication = Publication(float(received or 0), int(order or 0), kind, body, document, int(row_id or 0))
-            self._order = max(self._order, publication.order)
-            if float(expires or 0) <= now:
-                self._store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
-                continue
-            resource = (package.name, Aor(str(username), intern(str(domain))))
-            self.holding.take_over(resource, publication, str(etag), float(expires or 0))
+        self._order = self.holding.load(self._registry, self._store, now)
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:
         """Return the composed document of a presentity, valid also when nothing is published."""

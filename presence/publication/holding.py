@@ -2,9 +2,13 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from sys import intern
 from typing import NamedTuple
 
 from presence._fastcore import Publications
+from presence.errors import SipError
+from presence.events.registry import Registry
+from presence.store.base import Store
 from presence.values import Aor, Publication
 
 
@@ -83,12 +87,31 @@ class Holding:
         self._resources.setdefault(resource, {})[number] = publication
         self._numbered[number] = (resource, publication)
 
-    def take_over(self, resource: Resource, publication: Publication, entity_tag: str, until: float) -> None:
-        """Hold a publication that the database kept from an earlier start."""
-        publication.number = self.tags.reserve()
-        publication.foreign = (resource, entity_tag)
-        self._foreign[publication.foreign] = publication.number
-        self.keep(resource, publication, until, foreign=True)
+    def load(self, registry: Registry, store: Store, now: float) -> int:
+        """Hold what the database kept from earlier starts, remove what has expired; return the highest order."""
+        highest = 0
+        for row in store.read("presentity_load"):
+            row_id, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
+            package = registry.get(str(event))
+            if package is None or not isinstance(body, bytes):
+                continue
+            kind = intern(str(content_type or package.content_type))
+            try:
+                document = package.read(kind, body)
+            except SipError:
+                # Written by somebody else's tool; `presence db check` names such rows.
+                continue
+            publication = Publication(float(received or 0), int(order or 0), kind, body, document, int(row_id or 0))
+            highest = max(highest, publication.order)
+            if float(expires or 0) <= now:
+                store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
+                continue
+            resource = (package.name, Aor(str(username), intern(str(domain))))
+            publication.number = self.tags.reserve()
+            publication.foreign = (resource, str(etag))
+            self._foreign[publication.foreign] = publication.number
+            self.keep(resource, publication, float(expires or 0), foreign=True)
+        return highest
 
     def renew(self, publication: Publication, until: float) -> None:
         """End a change of a publication under its next entity-tag."""
