@@ -100,7 +100,7 @@ cdef class NotifyFlights(WatcherTable):
     def resend(self, uint32_t slot):
         """Send the NOTIFY in flight again, its connection being lost, where there is no timer E; False the second time."""
         cdef Row* row = self.row(slot)
-        if row.flight != FLIGHT_FLYING or not self.links[row.link].reliable:
+        if row.flight != FLIGHT_FLYING or not self.links[self.targets[row.target].link].reliable:
             return True
         if row.flags & FLAG_RESENT:
             return False
@@ -206,10 +206,11 @@ cdef class NotifyFlights(WatcherTable):
             return False
         slot = read_hex(branch + 11, 8)
         key = read_hex(branch + 19, 8)
-        if slot <= 0 or slot >= self.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
+        if slot <= 0 or slot >= self.row_pool.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
             return False
         row = &self.rows[slot]
-        if row.flight != FLIGHT_FLYING or row.key != <uint32_t>key or row.flying_cseq != m.cseq:
+        if (row.flight != FLIGHT_FLYING or row.flying_cseq != m.cseq
+                or self.branch_key(<uint32_t>slot, m.cseq) != <uint32_t>key):
             self.stray += 1
             return True
         if m.status < 200:
@@ -219,6 +220,11 @@ cdef class NotifyFlights(WatcherTable):
         else:
             self.fail(<uint32_t>slot, m.status, retry_after(m))
         return True
+
+    cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
+        # The row's own random is in it: the next subscription in this row begins with CSeq 1 again, and a branch
+        # is unique across time (RFC 3261 section 8.1.1.7).
+        return <uint32_t>mix(mix(self.secret ^ (<uint64_t>slot << 32 | cseq)) ^ self.rows[slot].tag_check)
 
     def match(self, Message response, double now):
         """Give the table a response; True when it belongs to one of its NOTIFYs."""
@@ -329,7 +335,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t last = row.began_ms + 64 * self.t1_ms
         cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
         cdef int32_t wait
-        if self.links[row.link].reliable or <int32_t>(last - due) < 0:
+        if self.links[self.targets[row.target].link].reliable or <int32_t>(last - due) < 0:
             due = last
         row.due_ms = due
         wait = <int32_t>(due - now_ms)
