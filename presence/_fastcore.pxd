@@ -154,6 +154,8 @@ cdef enum:
     SOL_UDP = 17
     UDP_SEGMENT = 103           # linux/udp.h; older C libraries lack the name
     SLICE = 256                 # NOTIFYs sent between two looks at the other work
+    ROWS_AHEAD = 16             # queued rows fetched into the cache before their turn
+    TEXTS_AHEAD = 8
     SEGMENTS_LEAST = 4          # fewer to one next hop go singly
     SEGMENTS_MOST = 64          # what the kernel takes in one call
     SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
@@ -273,6 +275,8 @@ cdef enum:
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
+    EVENTS_KEPT = 4096          # room that a burst of events leaves
+    RING_KEPT = 65536           # and one of NOTIFYs
 
 cdef enum RowState:
     ROW_FREE, ROW_EMBRYO, ROW_PENDING, ROW_ACTIVE, ROW_TERMINATED, ROW_GONE
@@ -442,6 +446,7 @@ cdef class NotifyFlights(WatcherTable):
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
+    cdef void fetch_row(self, const U32Vector* slots, uint32_t i) noexcept nogil
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
@@ -451,6 +456,7 @@ cdef class Fanout(NotifyFlights):
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
+    cdef void fetch_ahead(self) noexcept nogil
     cdef bint take(self, uint32_t slot, double now) noexcept nogil
     cdef void send_slice(self, uint32_t* slots, uint32_t count) noexcept nogil
     cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil

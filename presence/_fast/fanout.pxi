@@ -137,6 +137,7 @@ cdef class Fanout(NotifyFlights):
                 slot = self.ring[self.ring_head]
                 self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
                 self.ring_count -= 1
+                self.fetch_ahead()
                 if not self.take(slot, now):
                     continue
                 budget -= 1
@@ -149,12 +150,31 @@ cdef class Fanout(NotifyFlights):
                     self.send_slice(slots, count)
                     count = 0
             self.send_slice(slots, count)
+            if self.ring_count == 0 and self.ring_capacity > RING_KEPT:
+                free(self.ring)
+                self.ring = NULL
+                self.ring_capacity = 0
         try:
             for i in range(elsewhere.count):
                 self.outbox.append(self.message(elsewhere.items[i]))
         finally:
             free(elsewhere.items)
         return self.ring_count
+
+    cdef void fetch_ahead(self) noexcept nogil:
+        # Rows and strings of one resource lie all over the table: what is waited for is memory. The rows of the next
+        # ones in the queue are asked for first, a little later what the rows point at.
+        cdef Row* row
+        if self.ring_count > ROWS_AHEAD:
+            row = &self.rows[self.ring[(self.ring_head + ROWS_AHEAD) & (self.ring_capacity - 1)]]
+            pr_fetch(row)
+            pr_fetch(<char*>row + 64)
+        if self.ring_count > TEXTS_AHEAD:
+            row = &self.rows[self.ring[(self.ring_head + TEXTS_AHEAD) & (self.ring_capacity - 1)]]
+            if row.text:
+                pr_fetch(block_at(&self.texts.chunks, row.text))
+                pr_fetch(block_at(&self.texts.chunks, row.text) + 64)
+            pr_fetch(&self.targets[row.target])
 
     cdef bint take(self, uint32_t slot, double now) noexcept nogil:
         # Make a row that came up in the queue ready to be rendered; False when there is nothing to send any more.

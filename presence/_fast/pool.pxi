@@ -22,9 +22,11 @@ cdef extern from *:
     """
     #include <stdint.h>
     #define pr_lowest_zero(word) ((uint32_t)__builtin_ctzll(~(uint64_t)(word)))
+    #define pr_fetch(at) __builtin_prefetch((const void *)(at))
     #define pr_highest_bit(word) (31 - (uint32_t)__builtin_clz(word))
     """
     uint32_t pr_lowest_zero(uint64_t word) noexcept nogil
+    void pr_fetch(const void* at) noexcept nogil
     uint32_t pr_highest_bit(uint32_t word) noexcept nogil
 
 cdef uint64_t ALL_TAKEN = 0xFFFFFFFFFFFFFFFFULL
