@@ -1,6 +1,9 @@
 """The typed face of the compiled core."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, final
+
+_Value = str | bytes | int | float | None
 
 @final
 class Message:
@@ -272,6 +275,23 @@ class UdpSocket:
     def respond(self, request: Message, response: bytes) -> None: ...
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
+
+def restore(
+    table: Fanout,
+    rows: list[tuple[_Value, ...]],
+    *,
+    groups: Mapping[str, Mapping[str, tuple[int, bool] | None] | None],
+    links: Mapping[str, int | None],
+    routes: Mapping[str, bytes | None],
+    networks: tuple[tuple[int, int], ...],
+    boot: int,
+) -> list[tuple[_Value, ...]]:
+    """Make subscriptions of rows as `active_watchers_load` gives them; return those that take a closer look.
+
+    `groups[event][presentity_uri]` is (group, whether every watcher is let in) or None for a resource that takes a
+    closer look, `links[socket_info]` the number of the way out to an IPv4 address over UDP or None,
+    `routes[record_route]` the value of Route or None. `networks` are the (address, mask) that may be sent to.
+    """
 
 def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
     """Find the root and its children in a document that a reader has found well-formed and without document type.

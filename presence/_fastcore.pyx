@@ -1,5 +1,7 @@
 """The compiled core: bytes <-> message, and the watcher table with its NOTIFYs. Bodies in `_fast/`."""
 
+cimport cython
+
 include "_fast/find.pxi"
 include "_fast/names.pxi"
 include "_fast/fields.pxi"
@@ -18,4 +20,5 @@ include "_fast/watchers.pxi"
 include "_fast/flights.pxi"
 include "_fast/fanout.pxi"
 include "_fast/datagrams.pxi"
+include "_fast/restore.pxi"
 include "_fast/outline.pxi"

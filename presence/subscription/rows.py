@@ -11,8 +11,9 @@ from presence.values import Aor, SubscriptionStatus
 
 
 class StoredSubscription(NamedTuple):
-    """A row read at start; the first columns in the order of `active_watchers_insert`."""
+    """A row read at start; behind the id the columns in the order of `active_watchers_insert`."""
 
+    id: int
     presentity_uri: str
     watcher_username: str
     watcher_domain: str
@@ -68,7 +69,7 @@ class StoredSubscription(NamedTuple):
 def read_rows(rows: Iterator[tuple[Value, ...]]) -> Iterator[StoredSubscription]:
     """Turn rows (id first) into values."""
     for row in rows:
-        yield StoredSubscription(*row[1:])  # type: ignore[arg-type]
+        yield StoredSubscription(*row)  # type: ignore[arg-type]
 
 
 class Key(NamedTuple):
