@@ -156,11 +156,70 @@ cdef enum:
     SOL_UDP = 17
     UDP_SEGMENT = 103           # linux/udp.h; older C libraries lack the name
     SLICE = 256                 # NOTIFYs sent between two looks at the other work
+    ROWS_AHEAD = 16             # queued rows fetched into the cache before their turn
+    TEXTS_AHEAD = 8
     SEGMENTS_LEAST = 4          # fewer to one next hop go singly
     SEGMENTS_MOST = 64          # what the kernel takes in one call
     SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
     SEGMENT_BYTES_MAX = 1452    # Ethernet's 1500 less IPv6 and UDP headers
     SEGMENT_REFUSALS = 16
+
+# ---- memory ----
+
+cdef enum:
+    PAGE_BYTES = 4096
+    POOL_LEAST = 65536          # numbers a pool has address space for; memory is taken as they are used
+    POOL_MOST = 1 << 30
+    STRETCH = 1024              # items given back to the system together
+    INDEX_LEAST = 1024          # buckets
+    INDEX_STRETCH = 16384       # buckets given back to the system together
+    UNIT_BYTES = 16
+    BLOCK_BITS = 14             # of a block's name for its place in the chunk
+    CHUNK_UNITS = 1 << 14
+    CHUNK_BYTES = 1 << 18
+    CHUNKS_MOST = 1 << 18       # 64 GiB
+    SPARE_CHUNKS = 8            # kept when they fall empty
+    SIZE_CLASSES = 56           # up to 16 KiB
+
+cdef struct Pool:               # numbered items; 0 is none
+    char* items
+    uint64_t* taken             # a bit for each number
+    uint64_t* full              # a bit for each word of `taken` that has no room
+    uint16_t* stretches         # how many of each stretch are taken
+    uint32_t item_size, capacity
+    uint32_t used               # above every number that was ever taken
+    uint32_t live
+    uint32_t room_from          # words of `full` below this one have no room
+
+cdef struct Index:              # items of a pool by a 64-bit key they hold, chained by a number they hold
+    Pool* pool
+    uint32_t* heads
+    uint32_t key_at, next_at    # where in an item
+    uint32_t level              # a power of two, at most `count`
+    uint32_t count              # buckets, below twice `level`
+    uint32_t capacity, listed
+
+cdef struct Chunk:
+    uint32_t live               # blocks in use
+    uint32_t used               # units given out so far, in order
+    uint32_t freed              # 1 + place of the first freed block
+    uint32_t next, previous     # of the size with room, or the next vacant number
+    uint16_t size_class
+    uint8_t listed
+
+cdef struct Chunks:
+    Chunk* items
+    char** bases
+    uint32_t count, capacity, mapped
+    uint32_t vacant             # a number without a chunk
+    uint32_t filling            # the chunk that is filled in order
+    uint32_t spare_count
+    char* spares[SPARE_CHUNKS]
+
+cdef struct Arena:
+    Chunks chunks
+    uint32_t roomy[SIZE_CLASSES]        # first and last chunk with room for a block of the size
+    uint32_t last_roomy[SIZE_CLASSES]
 
 # ---- timers ----
 
@@ -185,28 +244,25 @@ cdef struct Transaction:
     uint64_t key_low, key_high  # keyed 128-bit hash of what RFC 3261 section 17.2.3 matches by
     uint64_t request_key        # of what section 8.2.2.2 knows a merged request by; 0 when it is not listed by that
     uint32_t next_request       # in the hash bucket of `request_key`
-    char* response
-    uint32_t size
-    uint32_t next               # in its hash bucket, or in the free list
+    uint32_t next               # in its hash bucket
+    uint32_t response           # a block
+    uint16_t size
     uint8_t state
 
 cdef class ServerTransactions:
     cdef uint64_t seed_low, seed_high
     cdef double lifetime_s
     cdef Wheel wheel
-    cdef uint32_t* buckets
-    cdef uint32_t* requests     # buckets by request_key, as many
-    cdef uint32_t bucket_count
-    cdef Transaction* entries
+    cdef Pool pool
+    cdef Index by_key, by_request
+    cdef Chunks responses
+    cdef Transaction* entries   # the pool's items
     cdef uint64_t plain[2]      # plain requests that came, SUBSCRIBE and PUBLISH
     cdef uint64_t accepted[2]   # and how many of them were answered 200
-    cdef uint32_t capacity, used, live, free_head
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
     cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil
     cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil
     cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil
-    cdef uint32_t allocate(self) noexcept nogil
-    cdef int rehash(self) noexcept nogil
     cdef void remove(self, uint32_t index) noexcept nogil
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
     cdef bytes tag_of(self, const SipMsg* m)
@@ -224,6 +280,8 @@ cdef enum:
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
+    EVENTS_KEPT = 4096          # room that a burst of events leaves
+    RING_KEPT = 65536           # and one of NOTIFYs
 
 cdef enum RowState:
     ROW_FREE, ROW_EMBRYO, ROW_PENDING, ROW_ACTIVE, ROW_TERMINATED, ROW_GONE
@@ -244,6 +302,8 @@ cdef enum RowFlag:
     FLAG_FINAL_BODY = 8         # the final NOTIFY carries the state
     FLAG_RESERVING = 16         # (first row of a dialog) CSeq numbers were asked for
     FLAG_RESENT = 32            # sent once more because its connection was lost
+    FLAG_GROUP_LOCAL = 64       # From of its NOTIFYs is the group's
+    FLAG_WIDE = 128             # a string is longer than 255: lengths have two bytes
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
@@ -273,31 +333,40 @@ cdef struct Link:
 cdef struct Group:              # the watchers of one resource
     U32Vector slots             # running subscriptions
     uint32_t rows               # those and the ones whose final NOTIFY is not done
-    Body** views                # by view number; 0 is "no body"
     uint16_t view_count
     uint16_t event_size
-    bint individual, live
+    Body** views                # by view number; 0 is "no body"
     char* event
+    char* local                 # From of the NOTIFYs, once for all rows that have the same; NULL when there is none
+    uint16_t local_size
+    bint individual, live
 
-cdef struct Row:
-    uint64_t row_id             # its row in active_watchers, or of a dialog's further subscription in shared_watchers
-    char* blob                  # the dialog's strings, PART_COUNT of them, lengths in `size`
+cdef struct Target:             # a next hop
+    uint64_t key                # its hash
+    uint8_t address[16]
+    uint32_t flow
+    uint32_t refs, next
+    uint16_t link, port
+
+cdef struct Parts:              # the strings of a dialog, wherever they are
+    const char* at[PART_COUNT]
+    uint32_t size[PART_COUNT]
+
+cdef struct Row:                # 96 bytes; a million of them should cost two cache lines each to visit
+    uint64_t row_id             # of the subscription in the database
     Body* flying                # body of the NOTIFY in flight
+    uint32_t text               # block with the lengths and the bytes of the dialog's strings
     uint32_t group, position
+    uint32_t target
     uint32_t owner              # first row of the dialog: keeps tag, CSeq and remote CSeq for all its usages
     uint32_t next_usage
-    uint32_t next_free
-    uint32_t usages
     uint32_t tag_check
     uint32_t cseq, cseq_mark, remote_cseq
     uint32_t expires_at, expiry_entry, subscribed_at
-    uint32_t flow
-    uint32_t key, flying_cseq, flying_left
+    uint32_t flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
-    uint16_t view, link, port
-    uint16_t size[9]
-    uint8_t state, flight, flags, reason, flying_state
-    uint8_t address[16]
+    uint16_t view
+    uint8_t flags, state, flight, reason, flying_state
 
 cdef struct Event:
     uint32_t slot
@@ -316,8 +385,6 @@ cdef struct Batch:
     uint8_t too_large[64]
 
 cdef char* body_data(Body* body) noexcept nogil
-cdef bytes part_bytes(Row* row, int part)
-cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept nogil
 cdef char* copy_bytes(bytes text) except NULL
 cdef int socket_family(int fd) except -1
 
@@ -334,11 +401,13 @@ cdef class SubscriptionSlab:
     cdef uint64_t segmented
     cdef uint32_t contact_user_size, user_agent_size
     cdef Wheel retransmissions, expiries
-    cdef Row* rows
-    cdef uint32_t capacity, used, free_head, live
-    cdef bint holes
+    cdef Pool row_pool, group_pool, target_pool
+    cdef Index target_index
+    cdef Arena texts
+    cdef uint32_t live          # rows but those that only keep the numbers of their dialog
+    cdef Row* rows              # items of `row_pool`, and so on
     cdef Group* groups
-    cdef uint32_t group_capacity, groups_used, free_group
+    cdef Target* targets
     cdef Link links[64]
     cdef uint32_t link_count
     cdef uint32_t* ring
@@ -349,22 +418,25 @@ cdef class SubscriptionSlab:
     cdef readonly list outbox
     cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
     cdef Row* row(self, uint32_t slot) except NULL
-    cdef int grow_rows(self, uint32_t wanted) except -1
-    cdef void embody(self, uint32_t slot) noexcept
+    cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil
+    cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
-    cdef int write_contact(self, Row* row, char* out) noexcept nogil
-    cdef int set_parts(self, Row* row, tuple dialog) except -1
-    cdef int copy_parts(self, Row* row, const char* buf, const Span* spans) except -1
+    cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
+    cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
+    cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
+    cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil
+    cdef int aim(self, Row* row, Target* target) noexcept nogil
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
 
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
-    cdef int join_group(self, uint32_t slot, uint32_t gid) except -1
+    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil
+    cdef void keep_local(self, Row* row) noexcept nogil
     cdef void clear_row(self, uint32_t slot) noexcept nogil
     cdef void arm_expiry(self, uint32_t slot) noexcept nogil
 
@@ -375,25 +447,25 @@ cdef class NotifyFlights(WatcherTable):
     cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef uint32_t milliseconds(self, double now) noexcept nogil
     cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
+    cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
+    cdef void fetch_row(self, const U32Vector* slots, uint32_t i) noexcept nogil
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
 # ---- fan-out ----
 
 cdef class Fanout(NotifyFlights):
-    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
+    cdef void fetch_ahead(self) noexcept nogil
     cdef bint take(self, uint32_t slot, double now) noexcept nogil
     cdef void send_slice(self, uint32_t* slots, uint32_t count) noexcept nogil
     cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil
-    cdef uint64_t hop_hash(self, uint32_t slot) noexcept nogil
-    cdef bint same_hop(self, uint32_t one, uint32_t other) noexcept nogil
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
+_Value = str | bytes | int | float | None
+
 @final
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
@@ -170,6 +172,8 @@ class ServerTransactions:
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
+    def memory(self) -> dict[str, int]:
+        """The bytes held by entries and responses."""
     def __len__(self) -> int: ...
 
 class SubscriptionFacts(NamedTuple):
@@ -229,6 +233,8 @@ class SubscriptionSlab:
     def slots_of(self, row_ids: set[int]) -> list[int]:
         """Return the slots of the subscriptions with those row numbers, in either of the two tables."""
     def target(self, slot: int) -> tuple[str, int]: ...
+    def memory(self) -> dict[str, int]:
+        """The bytes held by rows, groups, targets and texts."""
     def __len__(self) -> int: ...
 
 class WatcherTable(SubscriptionSlab):
@@ -431,6 +437,23 @@ class Subscribing:
         """Return the lanes that a batch has taken."""
     def undo(self, batch: Arrivals) -> None:
         """Give back the rows of subscriptions that the database refused."""
+
+def restore(
+    table: Fanout,
+    rows: list[tuple[_Value, ...]],
+    *,
+    groups: Mapping[str, Mapping[str, tuple[int, bool] | None] | None],
+    links: Mapping[str, int | None],
+    routes: Mapping[str, bytes | None],
+    networks: tuple[tuple[int, int], ...],
+    boot: int,
+) -> list[tuple[_Value, ...]]:
+    """Make subscriptions of rows as `active_watchers_load` gives them; return those that take a closer look.
+
+    `groups[event][presentity_uri]` is (group, whether every watcher is let in) or None for a resource that takes a
+    closer look, `links[socket_info]` the number of the way out to an IPv4 address over UDP or None,
+    `routes[record_route]` the value of Route or None. `networks` are the (address, mask) that may be sent to.
+    """
 
 def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
     """Find the root and its children in a document that a reader has found well-formed and without document type.

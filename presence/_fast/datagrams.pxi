@@ -219,12 +219,12 @@ cdef class UdpSocket:
         cdef uint8_t address[16]
         cdef uint16_t port
         self.retransmissions += 1
-        if entry.state != TX_COMPLETED:
+        if entry.state != TX_COMPLETED or entry.size == 0:
             return
         self.room_for(entry.size)
         if entry.size > self.replies.room:
             return
-        memcpy(self.replies.next, entry.response, entry.size)
+        memcpy(self.replies.next, block_at(&self.transactions.responses, entry.response), entry.size)
         read_source(&self.addresses[i], address, &port)
         self.queue_reply(entry.size, &self.m, address, port)
 

@@ -128,14 +128,13 @@ cdef class Subscribing:
             return False        # refused where errors become responses
         slot = table.reserve()
         row = &table.rows[slot]
-        row.link = link
         step = <BeginStep*>grown(<void**>&batch.begin_steps, &batch.begin_room, len(batch.begun), sizeof(BeginStep))
         step.slot, step.row_id, step.since = slot, row_id, <uint32_t>now
         step.granted = self.granted(m, &self.packages[index])
         step.until = self.until(now, step.granted)
         table.write_tag(row, text)
         tag = PyUnicode_DecodeUTF8(text, TAG_SIZE, NULL)
-        contact = decode(text, table.write_contact(row, text))
+        contact = decode(text, table.write_contact(row, link, text))
         event = self.events[index]
         batch.writes.append(("active_watchers_insert", (
             row_id, f"sip:{user}@{host}", request.text(who.remote.user), request.text(who.remote.host),
@@ -207,10 +206,11 @@ cdef class Subscribing:
 
     cdef int answer(self, Message request, uint32_t slot, uint32_t granted, bytes tag, bytes server, double now) except -1:
         cdef char line[1100]
+        cdef Row* row = &self.table.rows[slot]
         cdef char* p = emit(line, b"Expires: ", 9)
         p = emit_number(p, granted)
         p = emit(p, b"\r\nContact: <", 12)
-        p += self.table.write_contact(&self.table.rows[slot], p)
+        p += self.table.write_contact(row, self.table.targets[row.target].link, p)
         p = emit(p, b">\r\n", 3)
         (<UdpSocket>request.socket).accept(request, tag, server + line[:p - line], now)
         return 0

@@ -12,28 +12,20 @@ cdef class WatcherTable(SubscriptionSlab):
 
         With `individual` each row gets bodies of its own (`notify_row`), asked for by an event "want".
         """
-        cdef uint32_t gid = self.free_group
-        cdef Group* grown
-        if gid:
-            self.free_group = self.groups[gid].slots.count
-        else:
-            if self.groups_used == self.group_capacity:
-                grown = <Group*>realloc(self.groups, <size_t>self.group_capacity * 2 * sizeof(Group))
-                if grown == NULL:
-                    raise MemoryError
-                self.groups = grown
-                self.group_capacity *= 2
-            gid = self.groups_used
-            self.groups_used += 1
-        memset(&self.groups[gid], 0, sizeof(Group))
-        self.groups[gid].event = copy_bytes(event)
+        cdef char* name = copy_bytes(event)
+        cdef uint32_t gid = take_lowest(&self.group_pool)
+        self.groups = <Group*>self.group_pool.items
+        if gid == 0:
+            free(name)
+            raise MemoryError
+        self.groups[gid].event = name
         self.groups[gid].event_size = len(event)
         self.groups[gid].individual = individual
         self.groups[gid].live = True
         return gid
 
     cdef Group* group(self, uint32_t gid) except NULL:
-        if gid == 0 or gid >= self.groups_used or not self.groups[gid].live:
+        if gid == 0 or gid >= self.group_pool.used or not self.groups[gid].live:
             raise KeyError(f"no group {gid}")
         return &self.groups[gid]
 
@@ -58,17 +50,10 @@ cdef class WatcherTable(SubscriptionSlab):
     def drop_group(self, uint32_t gid):
         """Forget a resource; False while rows (a final NOTIFY in flight) still refer to it."""
         cdef Group* group = self.group(gid)
-        cdef uint32_t v
         if group.rows:
             return False
-        for v in range(group.view_count):
-            drop_body(group.views[v])
-        free(group.views)
-        free(group.slots.items)
-        free(group.event)
-        memset(group, 0, sizeof(Group))
-        group.slots.count = self.free_group
-        self.free_group = gid
+        clear_group(group)
+        drop_number(&self.group_pool, gid)
         return True
 
     def set_body(self, uint32_t gid, uint16_t view, bytes tail):
@@ -104,14 +89,20 @@ cdef class WatcherTable(SubscriptionSlab):
 
         `dialog` is (uri, route, local, remote, remote_tag, call_id, event_id, local_tag, local_contact) as bytes:
         Request-URI, value of Route or b'', From and To of our NOTIFYs without their tags. A local tag or contact is
-        given only when it is not the one this table makes. `owner` is the row of the dialog's first subscription.
-        Raises ValueError when the dialog's strings are too long.
+        given only when it is not the one this table makes. `owner` is the row of the dialog's first subscription,
+        `row_id` the database's. Raises ValueError when the dialog's strings are too long.
         """
         cdef Row* row = self.row(slot)
+        cdef Parts parts
         self.group(gid)
         if row.state != ROW_EMBRYO:
             raise ValueError("the row is in use")
-        self.set_parts(row, dialog)
+        open_parts(dialog, &parts)
+        check_size(&parts)
+        if owner and owner != slot:
+            self.row(owner)
+        if self.join(slot, gid, &parts) < 0:
+            raise MemoryError
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
         row.row_id = row_id
@@ -119,15 +110,14 @@ cdef class WatcherTable(SubscriptionSlab):
         row.state = ROW_PENDING if pending else ROW_ACTIVE
         if owner and owner != slot:
             row.owner = owner
-            row.next_usage = self.row(owner).next_usage
+            row.next_usage = self.rows[owner].next_usage
             self.rows[owner].next_usage = slot
-            self.rows[owner].usages += 1
         else:
             row.cseq = cseq
             row.cseq_mark = cseq_mark
         # Rows of one dialog are loaded in any order: the highest number is the one seen last.
         self.rows[row.owner].remote_cseq = max(self.rows[row.owner].remote_cseq, remote_cseq)
-        self.join_group(slot, gid)
+        self.arm_expiry(slot)
 
     def begin(self, uint32_t slot, uint32_t gid, Message request, uint16_t link, uint32_t expires_at,
               uint32_t subscribed_at, uint64_t row_id):
@@ -139,21 +129,24 @@ cdef class WatcherTable(SubscriptionSlab):
         cdef SipMsg* m = &request.m
         cdef Row* row = self.row(slot)
         cdef Subscriber who
-        cdef Span spans[PART_COUNT]
+        cdef Parts parts
+        cdef Target target
         self.group(gid)
         if row.state != ROW_EMBRYO or link >= self.link_count or not read_subscriber(m, &who):
             raise ValueError("not a plain subscription, or the row is in use")
-        memset(spans, 0, sizeof(spans))
-        spans[<int>PART_URI] = who.contact_text
-        spans[<int>PART_LOCAL] = who.local_text
-        spans[<int>PART_REMOTE] = who.remote_text
-        spans[<int>PART_REMOTE_TAG] = m.from_tag
-        spans[<int>PART_CALL_ID] = m.call_id
-        spans[<int>PART_EVENT_ID] = m.event_id
-        self.copy_parts(row, m.buf, spans)
-        read_address(m.buf + who.contact.host.off, who.contact.host.len, row.address)
-        row.port = who.contact.port if who.contact.port else DEFAULT_PORT
-        row.link = link
+        memset(&parts, 0, sizeof(Parts))
+        set_part(&parts, PART_URI, m, who.contact_text)
+        set_part(&parts, PART_LOCAL, m, who.local_text)
+        set_part(&parts, PART_REMOTE, m, who.remote_text)
+        set_part(&parts, PART_REMOTE_TAG, m, m.from_tag)
+        set_part(&parts, PART_CALL_ID, m, m.call_id)
+        set_part(&parts, PART_EVENT_ID, m, m.event_id)
+        memset(&target, 0, sizeof(Target))
+        read_address(m.buf + who.contact.host.off, who.contact.host.len, target.address)
+        target.port = who.contact.port if who.contact.port else DEFAULT_PORT
+        target.link = link
+        if self.aim(row, &target) < 0 or self.join(slot, gid, &parts) < 0:
+            raise MemoryError
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
         row.row_id = row_id
@@ -161,17 +154,22 @@ cdef class WatcherTable(SubscriptionSlab):
         row.remote_cseq = m.cseq
         row.view = 1
         row.state = ROW_ACTIVE
-        self.join_group(slot, gid)
+        self.arm_expiry(slot)
 
-    cdef int join_group(self, uint32_t slot, uint32_t gid) except -1:
-        cdef Group* group = &self.groups[gid]
+    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil:
+        # The row is one of the group's, with its strings; -1 when there is no memory, and nothing has changed then.
         cdef Row* row = &self.rows[slot]
+        cdef Group* group = &self.groups[gid]
         row.group = gid
-        group.rows += 1
         row.position = group.slots.count
         if vector_push(&group.slots, slot) < 0:
-            raise MemoryError
-        self.arm_expiry(slot)
+            row.group = 0
+            return -1
+        if self.keep_parts(row, parts) < 0:
+            group.slots.count -= 1
+            row.group = 0
+            return -1
+        group.rows += 1
         return 0
 
     def usage(self, uint32_t owner, bytes event, bytes event_id):
@@ -184,7 +182,7 @@ cdef class WatcherTable(SubscriptionSlab):
             if row.state == ROW_ACTIVE or row.state == ROW_PENDING:
                 group = &self.groups[row.group]
                 if (group.event_size == len(event) and memcmp(group.event, <const char*>event, len(event)) == 0
-                        and part_equal(row, PART_EVENT_ID, event_id, len(event_id))):
+                        and self.part_equal(row, PART_EVENT_ID, event_id, len(event_id))):
                     return slot
             slot = row.next_usage
         return 0
@@ -196,20 +194,24 @@ cdef class WatcherTable(SubscriptionSlab):
                                               m.buf + m.from_tag.off, m.from_tag.len)
         cdef Row* row = &self.rows[slot]
         cdef Group* group = &self.groups[row.group]
+        cdef Target* target = &self.targets[row.target]
+        cdef Parts parts
         cdef Span contact
         cdef PlainUri uri
         cdef uint8_t address[16]
-        if (slot == 0 or row.usages != 1 or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
-                or row.flow or row.link != link or row.size[PART_ROUTE] or m.cseq <= row.remote_cseq):
+        if (slot == 0 or row.owner != slot or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
+                or target.flow or target.link != link or m.cseq <= row.remote_cseq):
             return 0
-        if not (span_equal(m.buf, m.event, group.event, group.event_size)
-                and part_equal(row, PART_EVENT_ID, m.buf + m.event_id.off, m.event_id.len)):
+        self.read_parts(row, &parts)
+        if parts.size[PART_ROUTE] or not span_equal(m.buf, m.event, group.event, group.event_size):
+            return 0
+        if not span_equal(m.buf, m.event_id, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID]):
             return 0
         if not (plain_contact(m, &contact, &uri)
-                and part_equal(row, PART_URI, m.buf + contact.off, contact.len)):
+                and span_equal(m.buf, contact, parts.at[PART_URI], parts.size[PART_URI])):
             return 0
-        if row.port != (uri.port if uri.port else DEFAULT_PORT) or not (
-            read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, row.address, 16) == 0
+        if target.port != (uri.port if uri.port else DEFAULT_PORT) or not (
+            read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, target.address, 16) == 0
         ):
             return 0
         return slot
@@ -246,6 +248,7 @@ cdef class WatcherTable(SubscriptionSlab):
         last = group.slots.items[group.slots.count]
         group.slots.items[row.position] = last
         self.rows[last].position = row.position
+        vector_shrink(&group.slots)
 
     def release(self, uint32_t slot):
         """Free a row without a word to the watcher (481, a reservation not used)."""
@@ -275,16 +278,29 @@ cdef class WatcherTable(SubscriptionSlab):
             if at:
                 self.rows[at].next_usage = row.next_usage
             self.clear_row(slot)
-        self.rows[owner].usages -= 1
         # The dialog's first row keeps the CSeq of the others until the last of them has ended.
-        if self.rows[owner].usages == 0:
+        row = &self.rows[owner]
+        if row.state != ROW_GONE:
+            return
+        if row.next_usage == 0:
             self.clear_row(owner)
+        elif row.flags & FLAG_GROUP_LOCAL:
+            self.keep_local(row)
+
+    cdef void keep_local(self, Row* row) noexcept nogil:
+        # The group, and its From with it, may end before the dialog does.
+        cdef Parts parts
+        cdef uint32_t group = row.group
+        self.read_parts(row, &parts)
+        row.group = 0
+        self.keep_parts(row, &parts)
+        row.flags &= ~FLAG_GROUP_LOCAL
+        row.group = group
 
     cdef void clear_row(self, uint32_t slot) noexcept nogil:
-        free(self.rows[slot].blob)
-        memset(&self.rows[slot], 0, sizeof(Row))
-        self.rows[slot].next_free = self.free_head
-        self.free_head = slot
+        drop_block(&self.texts, self.rows[slot].text)
+        drop_target(&self.target_pool, &self.target_index, self.rows[slot].target)
+        drop_number(&self.row_pool, slot)
 
     cdef void arm_expiry(self, uint32_t slot) noexcept nogil:
         # The entry of record: any other entry that comes up for the row is stale.
@@ -292,3 +308,13 @@ cdef class WatcherTable(SubscriptionSlab):
         cdef uint32_t horizon = <uint32_t>self.expiries.current + 4000
         row.expiry_entry = min(row.expires_at, horizon)
         self.expiries.arm(slot, row.expiry_entry)
+
+
+cdef void clear_group(Group* group) noexcept nogil:
+    cdef uint32_t v
+    for v in range(group.view_count):
+        drop_body(group.views[v])
+    free(group.views)
+    free(group.slots.items)
+    free(group.event)
+    free(group.local)

@@ -139,7 +139,7 @@ class AllowedTargets:
     """The networks the configuration lets us send to."""
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
-        self._networks = networks
+        self.networks = networks
         self._known = lru_cache(KEPT)(self._has)
 
     def __contains__(self, host: object) -> bool:
@@ -148,7 +148,7 @@ class AllowedTargets:
 
     def _has(self, host: str) -> bool:
         address = _read_address(host)
-        return any(address in network for network in self._networks)
+        return any(address in network for network in self.networks)
 
 
 def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: AllowedTargets) -> Target:

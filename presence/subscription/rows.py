@@ -11,7 +11,7 @@ from presence.values import Aor, SubscriptionStatus
 
 
 class StoredSubscription(NamedTuple):
-    """A row read at start; the columns in the order of `active_watchers_insert`."""
+    """A row read at start; behind the id the columns in the order of `active_watchers_insert`."""
 
     id: int
     presentity_uri: str
