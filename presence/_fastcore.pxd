@@ -266,6 +266,8 @@ cdef class ServerTransactions:
     cdef void remove(self, uint32_t index) noexcept nogil
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
     cdef bytes tag_of(self, const SipMsg* m)
+    cdef void mark_plain(self, Message request) noexcept
+    cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1
 
 # ---- watchers: the table ----
 
@@ -494,6 +496,7 @@ cdef class UdpSocket:
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
     cdef void room_for(self, uint32_t size) noexcept nogil
     cdef void send_replies(self) noexcept nogil
+    cdef int answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now) except -1
     cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil
 
 # ---- publications (RFC 3903) ----
@@ -513,6 +516,7 @@ cdef class Renewals:
     cdef U32Vector numbers, granted
 
 cdef class Publications:
+    cdef ServerTransactions transactions
     cdef uint64_t seed
     cdef char prefix[12]
     cdef uint32_t min_expires_s, max_expires_s, expires_offset_s
@@ -555,6 +559,7 @@ cdef class Arrivals:
 
 cdef class Subscribing:
     cdef Fanout table
+    cdef ServerTransactions transactions
     cdef object allowed
     cdef dict lanes
     cdef frozenset domains

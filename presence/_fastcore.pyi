@@ -167,8 +167,13 @@ class ServerTransactions:
         """Keep the final response until timer J fires."""
     def to_tag(self, request: Message) -> bytes:
         """Return the tag that responses outside a dialog give the To of a request."""
+    def answer(self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float) -> None:
+        """Build the final response of a request (`build_response`), keep it for retransmissions, and send it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
     def ordinary(self) -> dict[str, tuple[int, int]]:
-        """Return for SUBSCRIBE and PUBLISH how many plain requests came over UDP, and how many were accepted."""
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -304,13 +309,6 @@ class UdpSocket:
 
     def __init__(self, fd: int, table: Fanout, transactions: ServerTransactions, origin: object) -> None: ...
     def receive(self, now: float) -> tuple[list[Message], bool]: ...
-    def answer(self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float) -> None:
-        """Build the final response of a request (`build_response`), keep it for retransmissions and queue it.
-
-        Without `to_tag` the To gets one that is the same for every copy of the request.
-        """
-    def accept(self, request: Message, to_tag: bytes, headers: bytes, now: float) -> None:
-        """Answer a plain request with 200, and count that."""
     def respond(self, request: Message, response: bytes) -> None: ...
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
@@ -332,6 +330,7 @@ class Publications:
 
     def __init__(
         self,
+        transactions: ServerTransactions,
         secret: bytes,
         prefix: str,
         now: float,
@@ -410,6 +409,7 @@ class Subscribing:
     def __init__(
         self,
         table: Fanout,
+        transactions: ServerTransactions,
         allowed: Container[str],
         lanes: dict[Any, Any],
         min_expires_s: int,

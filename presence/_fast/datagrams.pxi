@@ -206,9 +206,7 @@ cdef class UdpSocket:
             message.socket = self
             message.transaction = transaction
             message.merged = merged
-            message.plain = not merged and plain_request(&self.m)
-            if message.plain:
-                self.transactions.plain[self.m.method == M_PUBLISH] += 1
+            self.transactions.mark_plain(message)
             message.received_at = now
             requests.append(message)
         return requests, n == SLAB_SLOTS
@@ -237,29 +235,17 @@ cdef class UdpSocket:
         self.unsent += self.replies.refused
         begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
 
-    def answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now):
-        """Build the final response of a request (`build_response`), keep it for retransmissions and queue it.
-
-        Without `to_tag` the To gets one that is the same for every copy of the request.
-        """
-        cdef uint32_t size
-        if not request.m.answerable or not 200 <= status <= 699:
-            raise ValueError(f"no final response {status} to this")
-        if len(to_tag) == 0:
-            to_tag = self.transactions.tag_of(&request.m)
-        size = response_room(&request.m, len(reason) + len(to_tag) + len(headers))
+    cdef int answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now) except -1:
+        # Into the batch of replies, without an object for it.
+        cdef uint32_t size = response_room(&request.m, len(reason) + len(to_tag) + len(headers))
         self.room_for(size)
         if size > self.replies.room:
             self.unsent += 1
-            return
+            return 0
         size = write_response(request, status, reason, to_tag, headers, b"", self.replies.next)
         self.transactions.keep(request.transaction, self.replies.next, size, now)
         self.queue_reply(size, &request.m, request.source_ip, request.source_port)
-
-    def accept(self, Message request, bytes to_tag, bytes headers, double now):
-        """Answer a plain request with 200, and count that."""
-        self.transactions.accepted[request.m.method == M_PUBLISH] += 1
-        self.answer(request, 200, b"OK", to_tag, headers, now)
+        return 0
 
     cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil:
         # To where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it.

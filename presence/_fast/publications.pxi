@@ -29,13 +29,14 @@ cdef class Publications:
     found by index and is never given twice (RFC 3903 section 6, step 6).
     """
 
-    def __cinit__(self, bytes secret, str prefix, double now, *, uint32_t min_expires_s, uint32_t max_expires_s,
+    def __cinit__(self, ServerTransactions transactions, bytes secret, str prefix, double now, *, uint32_t min_expires_s, uint32_t max_expires_s,
                   uint32_t expires_offset_s):
         if len(secret) < 8 or len(prefix) != TAG_PREFIX:
             raise ValueError("a secret of 8 bytes and a prefix of 12 hex digits")
         memcpy(&self.seed, <const char*>secret, 8)
         cdef bytes text = prefix.encode("ascii")
         memcpy(self.prefix, <const char*>text, TAG_PREFIX)
+        self.transactions = transactions
         self.min_expires_s = min_expires_s
         self.max_expires_s = max_expires_s
         self.expires_offset_s = expires_offset_s
@@ -293,7 +294,7 @@ cdef class Publications:
         cdef PlainUri uri
         if not request.plain or m.method != M_PUBLISH or m.expires < 1:
             return 0
-        if m.expires < self.min_expires_s or request.socket is None or not plain_aor(m.buf, m.uri, &uri):
+        if m.expires < self.min_expires_s or not plain_aor(m.buf, m.uri, &uri):
             return 0
         number = self.find_held(m)
         if self.held[number].state != PUBLICATION_HELD or self.held[number].claimed == self.batches:
@@ -321,7 +322,7 @@ cdef class Publications:
             p[0] = c"."
             p = emit_hex(p + 1, self.held[number].count)
             p = emit(p, b"\r\n", 2)
-            (<UdpSocket>request.socket).accept(request, b"", server + line[:p - line], now)
+            self.transactions.accept(request, b"", server + line[:p - line], now)
 
     def give_back(self, Renewals batch):
         """Let publications be as they were whose renewal the database refused."""

@@ -85,7 +85,7 @@ cdef class SubscriptionSlab:
         cdef Link* link = &self.links[self.link_count]
         memset(link, 0, sizeof(Link))
         link.fd = fd
-        link.family = socket_family(fd) if fd >= 0 else 0
+        link.family = socket_family(fd) if fd >= 0 else AF_INET
         link.reliable = reliable
         link.segments = fd >= 0 and not reliable and knows_segments(fd)
         link.via = copy_bytes(via)

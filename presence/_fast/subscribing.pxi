@@ -18,9 +18,10 @@ cdef class Arrivals:
 cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
-    def __cinit__(self, Fanout table, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
+    def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
                   uint32_t expires_offset_s, uint32_t boot, frozenset domains):
         self.table = table
+        self.transactions = transactions
         self.allowed = allowed
         self.lanes = lanes
         self.min_expires_s = min_expires_s
@@ -77,7 +78,7 @@ cdef class Subscribing:
         cdef OrdinaryPackage* package
         cdef Span accept
         cdef int i
-        if not request.plain or m.method != M_SUBSCRIBE or request.socket is None or m.body.len or m.expires == 0:
+        if not request.plain or m.method != M_SUBSCRIBE or request.origin.flow or m.body.len or m.expires == 0:
             return -1
         for i in range(self.package_count):
             package = &self.packages[i]
@@ -212,7 +213,7 @@ cdef class Subscribing:
         p = emit(p, b"\r\nContact: <", 12)
         p += self.table.write_contact(row, self.table.targets[row.target].link, p)
         p = emit(p, b">\r\n", 3)
-        (<UdpSocket>request.socket).accept(request, tag, server + line[:p - line], now)
+        self.transactions.accept(request, tag, server + line[:p - line], now)
         return 0
 
     def tell(self, list slots):

@@ -150,6 +150,7 @@ cdef class ServerTransactions:
         cdef bint found = False, merged = False
         cdef uint32_t index = self.find_or_begin(&request.m, &found, &merged)
         request.merged = merged
+        self.mark_plain(request)
         return index, found
 
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil:
@@ -181,8 +182,36 @@ cdef class ServerTransactions:
         """Return the tag that responses outside a dialog give the To of a request."""
         return self.tag_of(&request.m)
 
+    cdef void mark_plain(self, Message request) noexcept:
+        request.plain = not request.merged and plain_request(&request.m)
+        if request.plain:
+            self.plain[request.m.method == M_PUBLISH] += 1
+
+    cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1:
+        # Answer a plain request with 200, and count that.
+        self.accepted[request.m.method == M_PUBLISH] += 1
+        self.answer(request, 200, b"OK", to_tag, headers, now)
+        return 0
+
+    def answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now):
+        """Build the final response of a request (`build_response`), keep it for retransmissions, and send it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
+        cdef bytes response
+        if not request.m.answerable or not 200 <= status <= 699:
+            raise ValueError(f"no final response {status} to this")
+        if len(to_tag) == 0:
+            to_tag = self.tag_of(&request.m)
+        if request.socket is not None:
+            (<UdpSocket>request.socket).answer(request, status, reason, to_tag, headers, now)
+            return
+        response = build_response(request, status, reason, to_tag, headers)
+        self.complete(request.transaction, response, now)
+        request.origin.respond(request, response)
+
     def ordinary(self):
-        """Return for SUBSCRIBE and PUBLISH how many plain requests came over UDP, and how many were accepted."""
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
         return {"SUBSCRIBE": (self.plain[0], self.accepted[0]), "PUBLISH": (self.plain[1], self.accepted[1])}
 
     def complete(self, uint32_t index, bytes response, double now):

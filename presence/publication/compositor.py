@@ -51,7 +51,7 @@ class Compositor:
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
         self._endpoint = endpoint
-        self.holding = Holding(limits, now)
+        self.holding = Holding(endpoint.transactions, limits, now)
         self.tags = self.holding.tags
         self._documents: dict[str, Callable[[str, bytes], object]] = {}
         for package in map(registry.get, registry.names):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sys import intern
 from typing import NamedTuple
 
-from presence._fastcore import Publications
+from presence._fastcore import Publications, ServerTransactions
 from presence.errors import SipError
 from presence.events.registry import Registry
 from presence.store.base import Store
@@ -30,8 +30,9 @@ _NOTHING: Mapping[int, Publication] = {}
 class Holding:
     """What is committed, and nothing else."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, transactions: ServerTransactions, limits: Limits, now: float) -> None:
         self.tags = Publications(
+            transactions,
             secrets.token_bytes(8),
             secrets.token_hex(6),
             now,

@@ -1,9 +1,9 @@
 """The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
-from presence._fastcore import Message, ServerTransactions, build_response
+from presence._fastcore import Message, ServerTransactions
 from presence.errors import (
     BadExtension,
     BadRequest,
@@ -57,7 +57,7 @@ class ServerTransaction:
 
     def accept(self, lines: str) -> None:
         """Send the 200; `lines` are whole header lines of our own making."""
-        self._endpoint.succeed(self, lines)
+        self._endpoint.send(self, 200, "OK", lines)
 
     def reply(self, status: int, headers: Headers = (), reason: str = "") -> None:
         """Send the final response; it is kept for retransmissions of the request."""
@@ -86,7 +86,7 @@ class Endpoint:
     """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
 
     def __init__(self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
         self._tally = tally
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
         self._supported: frozenset[str] = frozenset()
@@ -134,7 +134,7 @@ class Endpoint:
             self._tally.count_request(method)
         if method == "ACK":
             # No INVITE was ever accepted here: a stray ACK is never answered (RFC 3261 section 17).
-            self._transactions.abandon(request.transaction)
+            self.transactions.abandon(request.transaction)
             self._tally.drops["stray ACK"] += 1
             return
         if request.error and not request.answerable:
@@ -178,15 +178,6 @@ class Endpoint:
             lines += f"{name}: {value if value.isprintable() else value.translate(_ONE_LINE)}\r\n"
         self.send(transaction, status, reason, lines)
 
-    def succeed(self, transaction: ServerTransaction, lines: str) -> None:
-        """Send the 200 to a request with these header lines."""
-        request = transaction.request
-        if not request.plain or request.socket is None or (self.observer is not None and self.observer.verbose):
-            self.send(transaction, 200, "OK", lines)
-        else:
-            fields = (self._server + lines).encode("utf-8", "surrogateescape")
-            request.socket.accept(request, transaction.to_tag, fields, self.now)
-
     def send(self, transaction: ServerTransaction, status: int, reason: str, lines: str) -> None:
         """Send the final response of a transaction with these header lines, and keep it for retransmissions."""
         request = transaction.request
@@ -197,13 +188,7 @@ class Endpoint:
             observer.answered(method, status, reason, request.call_id, request.uri, request.event)
         phrase = reason.encode("utf-8", "surrogateescape")
         fields = (self._server + lines).encode("utf-8", "surrogateescape")
-        if request.socket is not None:
-            request.socket.answer(request, status, phrase, transaction.to_tag, fields, self.now)
-            return
-        tag = transaction.to_tag or self._transactions.to_tag(request)
-        response = build_response(request, status, phrase, tag, fields)
-        self._transactions.complete(request.transaction, response, self.now)
-        cast(Origin, request.origin).respond(request, response)
+        self.transactions.answer(request, status, phrase, transaction.to_tag, fields, self.now)
 
     def fault(self, request: Message, error: Exception) -> None:
         """Note an error nobody expected."""

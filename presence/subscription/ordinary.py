@@ -37,6 +37,7 @@ class Ordinary:
         self._endpoint = endpoint
         self._subscribing = Subscribing(
             table,
+            endpoint.transactions,
             limits.allowed_targets,
             book.lanes.taken,
             limits.min_expires_s,
