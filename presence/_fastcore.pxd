@@ -384,6 +384,7 @@ cdef struct Batch:
     iovec parts[128]
     sockaddr_storage addresses[64]
     uint32_t slots[64]
+    uint32_t pads[64]           # where a response may get blanks: the end of its Server line; 0 without one
     uint8_t too_large[64]
 
 cdef char* body_data(Body* body) noexcept nogil
@@ -476,8 +477,9 @@ cdef class Fanout(NotifyFlights):
 # ---- datagrams ----
 
 cdef bint knows_segments(int fd) noexcept nogil
-cdef int send_segmented(int fd, int family, const uint8_t* address, uint16_t port, iovec* parts, uint32_t part_count,
+cdef int send_segmented(int fd, const sockaddr_storage* to, socklen_t to_size, iovec* parts, uint32_t part_count,
                         uint16_t segment_size) noexcept nogil
+cdef socklen_t write_sockaddr(sockaddr_storage* out, int family, const uint8_t* address, uint16_t port) noexcept nogil
 
 cdef class UdpSocket:
     cdef int fd, family
@@ -492,6 +494,10 @@ cdef class UdpSocket:
     cdef sockaddr_storage addresses[128]
     cdef Batch replies
     cdef int received               # datagrams of the last batch
+    cdef bint segments              # the kernel knows UDP_SEGMENT, and has not refused it again and again
+    cdef uint32_t refusals          # in a row
+    cdef uint32_t segment_replies(self) noexcept nogil
+    cdef bint segment_run(self, const uint8_t* members, uint32_t count, uint32_t length) noexcept nogil
     cdef uint64_t keepalives, strays, retransmissions, unsent
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
     cdef void room_for(self, uint32_t size) noexcept nogil

@@ -227,6 +227,8 @@ cdef class Fanout(NotifyFlights):
         # shorter ones get blanks at the end of their User-Agent line. False: nothing was sent, send them singly.
         cdef uint32_t sizes[SEGMENTS_MOST]
         cdef uint32_t pads[SEGMENTS_MOST]
+        cdef sockaddr_storage address
+        cdef socklen_t size
         cdef iovec parts[SEGMENTS_MOST * 2]
         cdef char* heads[SEGMENTS_MOST]
         cdef uint32_t i, blanks, length = 0, shortest = 0xFFFFFFFF
@@ -264,7 +266,8 @@ cdef class Fanout(NotifyFlights):
                 memset(heads[i] + pads[i], c" ", blanks)
             parts[2 * i].iov_len = sizes[i] + blanks
         begin_batch(batch, self.scratch, SCRATCH_BYTES)
-        if send_segmented(link.fd, link.family, target.address, target.port, parts, run * 2, <uint16_t>length) < 0:
+        size = write_sockaddr(&address, link.family, target.address, target.port)
+        if send_segmented(link.fd, &address, size, parts, run * 2, <uint16_t>length) < 0:
             # This path cannot; a device that never can is not asked for ever.
             link.refusals += 1
             link.segments = link.refusals < SEGMENT_REFUSALS

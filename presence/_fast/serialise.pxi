@@ -6,6 +6,7 @@ Uses: find, fields, message.  Used by: the transaction layer.
 from libc.stdio cimport snprintf
 
 cdef enum:
+    EMPTY_BODY = 21         # Content-Length: 0 and the empty line
     LINE_ROOM = 64          # more than any header name, separator and line end we write around a value
     VIA_ROOM = 96           # ;received= and ;rport= with their values
 
@@ -131,7 +132,7 @@ cdef uint32_t write_response(
     put_copies(&w, request, H_TIMESTAMP, b"Timestamp: ", 11, 0)
     put(&w, PyBytes_AS_STRING(headers), <uint32_t>PyBytes_GET_SIZE(headers))
     if PyBytes_GET_SIZE(body) == 0:
-        put(&w, b"Content-Length: 0\r\n\r\n", 21)
+        put(&w, b"Content-Length: 0\r\n\r\n", EMPTY_BODY)
     else:
         w.at += snprintf(w.at, LINE_ROOM, "Content-Length: %zd\r\n\r\n", PyBytes_GET_SIZE(body))
         put(&w, PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body))
