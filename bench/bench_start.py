@@ -33,9 +33,10 @@ BATCH = 5000
 def subscription(number: int, presentities: int, expires: int) -> Write:
     user = number * 7919 % presentities
     name = f"w{100_000 + number % 900_000}"
-    return Write(
+    return (
         "active_watchers_insert",
         (
+            number + 1,
             *(f"sip:user{user}@example.com", name, "example.com", f"user{user}", "example.com", "presence", ""),
             *(f"00{number + 1:08x}{number * 2654435761 % 2**32:08x}", f"{number * 40503:010x}-from"),
             *(f"{number * 48271:020x}@watchers.example.com"[: 22 + number % 19], 256, 1),
@@ -48,9 +49,10 @@ def subscription(number: int, presentities: int, expires: int) -> Write:
 
 def publication(number: int, expires: int) -> Write:
     name = f"user{number}"
-    return Write(
+    return (
         "presentity_insert",
         (
+            number + 1,
             *(name, "example.com", "presence", f"e{number:x}", expires, expires - 3600, number),
             *("application/pidf+xml", document(name, number), f"sip:{name}@example.com", b""),
         ),
