@@ -38,7 +38,7 @@ def test_missing_tables_columns_and_keys_are_named(path: str) -> None:
         "DROP TABLE xcap; DROP INDEX watcher_idx; ALTER TABLE presentity DROP COLUMN sender;PRAGMA user_version = 0",
     )
     assert check(path) == [
-        "schema version is 0; this server knows 1",
+        "schema version is 0; this server knows 2",
         "table presentity lacks the column sender",
         "table xcap is missing",
         "unique index watcher_idx on watchers (presentity_uri, watcher_username, watcher_domain, event) is missing",
