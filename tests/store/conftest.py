@@ -114,6 +114,19 @@ def etags(store: SqliteStore) -> list[Value]:
     return [row[4] for row in store.read("presentity_load")]
 
 
+def leave(store: SqliteStore) -> None:
+    """End a store's threads as a crash does: nothing more is written."""
+    folder, writer = store._folder, store._writer
+    assert folder is not None
+    assert writer is not None
+    writer.stop()
+    folder._pending.clear()
+    folder.stop()
+    store._stuck = True
+    store._folder = store._writer = store._call_soon = None
+    store.close()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tmp_path / "presence.db")

@@ -18,6 +18,7 @@ from .conftest import (
     contacts_beside,
     etags,
     etags_beside,
+    leave,
     publish,
     wait_until,
 )
@@ -90,8 +91,6 @@ def test_memory_heeds_what_operators_decide(path: str, caller: CallerThread) -> 
 def test_an_earlier_starts_promise_is_kept_whatever_this_one_promises(
     path: str, caller: CallerThread, answers: Answers
 ) -> None:
-    from .test_fold import leave
-
     store = SqliteStore(path, call_soon=caller.call_soon, fold_after_s=3600, segment_bytes=SMALL)
     put = Write("watchers_put", ("sip:alice@example.com", "bob", "example.com", "presence", 1, None, 1000))
     store.submit([publish("a"), put], answers.done)

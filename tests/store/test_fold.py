@@ -26,6 +26,7 @@ from .conftest import (
     bind,
     contacts_beside,
     etags_beside,
+    leave,
     modify,
     publish,
     refresh,
@@ -201,19 +202,6 @@ def test_a_submission_over_two_tables_is_one_record(path: str, caller: CallerThr
     Path(segment).write_bytes(whole[: end - 1] + b"\xff" + whole[end:])
     SqliteStore(path).close()
     assert ask_beside(path, "SELECT (SELECT count(*) FROM presentity), (SELECT count(*) FROM watchers)") == [(0, 0)]
-
-
-def leave(store: SqliteStore) -> None:
-    """End a store's threads as a crash does: nothing more is written."""
-    folder, writer = store._folder, store._writer
-    assert folder is not None
-    assert writer is not None
-    writer.stop()
-    folder._pending.clear()
-    folder.stop()
-    store._stuck = True
-    store._folder = store._writer = store._call_soon = None
-    store.close()
 
 
 def test_a_decision_made_meanwhile_stays(path: str, caller: CallerThread) -> None:
