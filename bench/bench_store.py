@@ -80,7 +80,7 @@ class Rows:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
-    yield Rows(str(Path(tmp_path_factory.mktemp("store")) / "presence.db"))
+    return Rows(str(Path(tmp_path_factory.mktemp("store")) / "presence.db"))
 
 
 def write_group(store: SqliteStore, waiting: Waiting, writes: list[Write]) -> None:
