@@ -154,36 +154,38 @@ def test_folds_that_fail_anywhere_change_nothing_of_the_outcome(
     assert rows_beside(path) == model.rows()
 
 
-def test_direct_changes_have_their_turn_between_slices(
+def test_a_direct_change_waits_for_one_step_of_a_fold(
     path: str, caller: CallerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fold, "STEP_ROWS", 1)
-    monkeypatch.setattr(fold, "PAUSE_S", 0.0)
-    real = Tables.fold
-    slices: list[bool] = []
-    submitted, resumed = threading.Event(), threading.Event()
+    monkeypatch.setattr(fold, "SLICE_S", 3600.0)
+    real = Tables._change
+    reached, resumed = threading.Event(), threading.Event()
+    changed = 0
 
-    def watched(self: Tables, *arguments: Any, **more: Any) -> Any:
-        slices.append(more["last"])
-        if len(slices) == 2:
-            submitted.set()
+    def watched(self: Tables, batch: Batch) -> Any:
+        nonlocal changed
+        changed += len(batch.rows)
+        if changed == 10:
+            reached.set()
             resumed.wait(10)
-        return real(self, *arguments, **more)
+        return real(self, batch)
 
-    store = start(path, caller, fold_after_s=0.05)
-    monkeypatch.setattr(Tables, "fold", watched)
-    monkeypatch.setattr(fold, "SLICE_S", -1.0)
-    acknowledge(store, caller, *(publish(f"e{number:03}") for number in range(200)))
-    submitted.wait(10)
-    answers = Answers()
-    store.submit([bind("sip:a")], lambda error: answers.append(error) or seen.append(len(slices)))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Tables, "_change", watched)
+    commit = Tables.commit
     seen: list[int] = []
+    monkeypatch.setattr(Tables, "commit", lambda self, group: seen.append(changed) or commit(self, group))
+    store = start(path, caller, fold_after_s=0.05)
+    acknowledge(store, caller, *(publish(f"e{number:03}") for number in range(200)))
+    assert reached.wait(10)
+    answers = Answers()
+    store.submit([bind("sip:a")], answers.done)
     store.flush()
     resumed.set()
     caller.run_until(lambda: bool(answers))
     assert contacts_beside(path) == ["sip:a"]
     store.close()
-    assert seen[0] < len(slices)
+    assert seen == [10]
     assert len(etags_beside(path)) == 200
 
 
