@@ -322,6 +322,7 @@ def test_the_log_of_sqlite_is_moved_and_cut_while_folds_go_on(
     path: str, caller: CallerThread, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(checkpoint, "RESTART_PAGES", 60)
     monkeypatch.setattr(checkpoint, "TRUNCATE_PAGES", 60)
     store = SqliteStore(path, durability="os", call_soon=caller.call_soon, fold_after_s=0.0, segment_bytes=SMALL)
     sizes = [0]
