@@ -452,6 +452,9 @@ cdef class NotifyFlights(WatcherTable):
     cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
     cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
+    cdef bint match_usual(self, const char* p, uint32_t n) noexcept nogil
+    cdef uint32_t slot_of(self, const char* branch) noexcept nogil
+    cdef bint is_flying(self, uint32_t slot, const char* branch, int64_t cseq) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
@@ -494,6 +497,8 @@ cdef class UdpSocket:
     cdef sockaddr_storage addresses[128]
     cdef Batch replies
     cdef int received               # datagrams of the last batch
+    cdef object clock, handle, wake
+    cdef int read_batch(self, list requests, double now) except -2
     cdef bint segments              # the kernel knows UDP_SEGMENT, and has not refused it again and again
     cdef uint32_t refusals          # in a row
     cdef uint32_t segment_replies(self) noexcept nogil

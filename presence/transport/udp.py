@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
 
@@ -59,6 +60,14 @@ class UdpListener:
         """Return the requests that have arrived, and whether more may be waiting."""
         assert self._core is not None
         return self._core.receive(now)
+
+    def serve(
+        self, clock: Callable[[], float], handle: Callable[[list[Message], float], None], wake: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Return what to call when the socket is readable: requests go to `handle`, and `wake` tells of work."""
+        assert self._core is not None
+        self._core.serve(clock, handle, wake)
+        return self._core.readable
 
     def respond(self, request: Message, response: bytes) -> None:
         """Queue a response."""
