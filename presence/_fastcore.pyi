@@ -272,3 +272,67 @@ def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]
     Returns the greatest depth and, root first, what there is of each in bytes: its start, the end of its name, its
     attribute `id` with the quotes (start and end, 0 and 0 without one), its end (0 for the root).
     """
+
+class LoadPlaces:
+    """Presentities and watchers of a load peer by number, and the sockets they are reached by."""
+
+    def add_presentities(self, count: int) -> int: ...
+    def add_watchers(self, presentities: Buffer) -> int: ...
+    def behind(self) -> int: ...
+    def active(self) -> int: ...
+    def kernel_drops(self) -> int: ...
+    def hop(self, watcher: int) -> str: ...
+
+class LoadFlights(LoadPlaces):
+    """Requests in flight and what is known of the NOTIFYs that came."""
+
+class LoadPeer(LoadFlights):
+    """Requests of publishers and subscribers kept in flight, and watchers that answer and check every NOTIFY."""
+
+    def __init__(
+        self,
+        port: int,
+        run: bytes,
+        domain: bytes,
+        body: bytes,
+        user_at: tuple[int, ...],
+        version_at: tuple[int, ...],
+        mark: bytes,
+        *,
+        sockets: int = ...,
+        addresses: int = ...,
+        expires_s: int = ...,
+        t1_s: float = ...,
+        t2_s: float = ...,
+        loss: float = ...,
+        seed: int = ...,
+    ) -> None: ...
+    def run(
+        self,
+        streams: list[tuple[int, int, int, float]],
+        *,
+        window: int,
+        operations: int = ...,
+        rate_per_s: float = ...,
+        seconds: float = ...,
+        await_watchers: bool = ...,
+        patience_s: float = ...,
+    ) -> tuple[float, bool]: ...
+    def rest(self, seconds: float) -> None: ...
+    def reset(self) -> None: ...
+    def counts(self, kind: int) -> tuple[int, int, int]: ...
+    def counters(self) -> dict[str, int]: ...
+    def latency(self, kind: int) -> tuple[int, float, float, float, float]: ...
+
+class RawSender:
+    """In the server's place: sends datagrams to next hops in turn and takes what comes back."""
+
+    def __init__(self, ports: list[int], addresses: int, size: int) -> None: ...
+    def run(self, count: int, window: int) -> tuple[float, int]: ...
+
+class RawAnswerer:
+    """In the watchers' place: answers each datagram with one of a given size."""
+
+    def __init__(self, sockets: int, addresses: int, size: int) -> None: ...
+    def ports(self) -> list[int]: ...
+    def answer(self, seconds: float) -> int: ...

@@ -16,3 +16,8 @@ include "_fast/flights.pxi"
 include "_fast/fanout.pxi"
 include "_fast/datagrams.pxi"
 include "_fast/outline.pxi"
+
+include "_fast/loadplaces.pxi"
+include "_fast/loadflights.pxi"
+include "_fast/loadpeer.pxi"
+include "_fast/loadecho.pxi"
