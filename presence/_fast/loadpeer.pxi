@@ -77,6 +77,15 @@ cdef class LoadPeer(LoadFlights):
                 self.turn(min(end, now + TURN_NS))
         self.left = left
 
+    def abandon(self):
+        """Give up what is in flight, so that something else can be run; return how much it was."""
+        cdef uint32_t i, count = self.flying
+        for i in range(self.flight_count):
+            if self.flights[i].busy:
+                self.lost_requests += 1
+                self.land(i)
+        return count
+
     def reset(self):
         """Forget counts and latencies; places keep their state."""
         memset(self.histograms, 0, sizeof(self.histograms))

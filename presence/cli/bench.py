@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 QUICK_COUNT, QUICK_NOTIFIES, QUICK_RUNS = 5_000, 30_000, 3
 
-_DESCRIPTION = """Measure the whole server with a load generator of its own, over UDP on loopback. Every server under test is a
-process of its own with a temporary folder; each scenario warms up and then measures all servers in turn, run by run,
-with a raw exchange of datagrams of the same sizes between. bench/README.md says how a number is made."""
+_DESCRIPTION = """Measure the whole server with a load generator of its own, over UDP on loopback. Every server
+under test is a process of its own with a temporary folder; each scenario warms up and then measures all servers in
+turn, run by run, with a raw exchange of datagrams of the same sizes between. bench/README.md says how a number is
+made."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,20 +46,30 @@ def _add_servers(group: Any) -> None:
     group.add_argument("--children", default="1,2", metavar="N[,N]", help="UDP receivers of Kamailio (default: 1,2)")
     group.add_argument("--server", default="", metavar="COMMAND", help="`presence` of another working copy")
     group.add_argument(
-        "--server-arg", action="append", default=[], metavar="ARG", help="pass to `presence serve` (--server-arg=--set ...)"
+        "--server-arg",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="pass to `presence serve` (--server-arg=--set ...)",
     )
     group.add_argument("--no-own", action="store_true", help="measure only the peers")
-    group.add_argument("--folder", type=Path, metavar="DIR", help="where databases are made: put it on the disk that matters")
+    group.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where databases are made: put it on the disk that matters"
+    )
 
 
 def _add_amounts(group: Any) -> None:
     group.add_argument("--runs", type=int, metavar="N", help="measured parts of each scenario (default: 5)")
     group.add_argument("--count", type=int, metavar="N", help="requests in a measured part (default: 20,000)")
     group.add_argument("--notifies", type=int, metavar="N", help="NOTIFYs in a part of a fan-out (default: 100,000)")
-    group.add_argument("--seconds", type=float, default=5.0, metavar="S", help="length of a part at a rate (default: 5)")
+    group.add_argument(
+        "--seconds", type=float, default=5.0, metavar="S", help="length of a part at a rate (default: 5)"
+    )
     group.add_argument("--window", type=int, default=256, metavar="N", help="requests in flight (default: 256)")
     group.add_argument("--scale", type=float, default=1.0, metavar="X", help="share of the size of large tables")
-    group.add_argument("--hops", type=int, default=16_384, metavar="N", help="next hops of the watchers (default: 16,384)")
+    group.add_argument(
+        "--hops", type=int, default=16_384, metavar="N", help="next hops of the watchers (default: 16,384)"
+    )
     group.add_argument(
         "--hop-style",
         choices=["addresses", "ports"],
@@ -184,10 +195,10 @@ def _allow_sockets(count: int) -> None:
 
 
 def _facts(args: argparse.Namespace, peers: "Sequence[Peer]") -> dict[str, object]:
+    import tempfile
+
     from presence.loadtool.course import stamp
     from presence.loadtool.process import machine
-
-    import tempfile
 
     return {
         "at": stamp(),

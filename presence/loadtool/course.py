@@ -10,7 +10,7 @@ from pathlib import Path
 from presence.loadtool.echo import exchange_us
 from presence.loadtool.peers import Peer, PeerError
 from presence.loadtool.scenarios import Options, Parts, Scenario
-from presence.loadtool.traffic import Hops, Measure, Stalled, Traffic
+from presence.loadtool.traffic import DISTINCT_HOPS, Hops, Measure, Stalled, Traffic
 
 Say = Callable[[str], None]
 
@@ -39,7 +39,7 @@ class Settings:
 
     options: Options
     runs: int = 5
-    hops: Hops = Hops()
+    hops: Hops = DISTINCT_HOPS
     window: int = 256
     loss: float = 0.0
     folder: Path | None = None
@@ -52,7 +52,7 @@ def run(scenario: Scenario, peers: Sequence[Peer], settings: Settings, say: Say)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="presence-bench-", dir=settings.folder)))
         parts = []
-        for peer, outcome in zip(peers, outcomes, strict=True):
+        for peer in peers:
             own = folder / peer.name
             own.mkdir()
             parts.append(_parts(stack, scenario, peer, own, settings))
@@ -76,7 +76,9 @@ def _parts(stack: contextlib.ExitStack, scenario: Scenario, peer: Peer, folder: 
     """Yield measured parts of one server, which is started for the first."""
     server = peer.start(folder)
     stack.callback(server.stop)
-    traffic = Traffic(server, settings.hops, loss=settings.loss, window=settings.window)
+    traffic = Traffic(
+        *(server, settings.hops), loss=settings.loss, window=settings.window, most_in_flight=peer.most_in_flight
+    )
     yield from scenario.make(traffic, settings.options)
 
 

@@ -19,7 +19,15 @@ def exchange_us(hops: Hops, notify_bytes: int, reply_bytes: int, count: int) -> 
     """Return the processor time the sender needs for one datagram out and one in, in microseconds."""
     answerer = RawAnswerer(hops.sockets, hops.addresses, reply_bytes)
     ports = ",".join(map(str, answerer.ports()))
-    command = [sys.executable, "-m", "presence.loadtool.echo", ports, str(hops.addresses), str(notify_bytes), str(count)]
+    command = [
+        sys.executable,
+        "-m",
+        "presence.loadtool.echo",
+        ports,
+        str(hops.addresses),
+        str(notify_bytes),
+        str(count),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as sender:
         assert sender.stdout is not None
         while not select.select([sender.stdout], [], [], 0)[0]:

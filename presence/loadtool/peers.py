@@ -36,6 +36,8 @@ class Peer(Protocol):
     """A server that can be started in a folder of its own."""
 
     name: str
+    most_in_flight: int
+    """Requests it is given at once at most: more would only wait, until they are retransmitted."""
 
     def start(self, folder: Path) -> "Running":
         """Start it and return when it answers."""
@@ -79,7 +81,7 @@ class Presence:
     """Our own server, or that of another working copy when `command` names it."""
 
     def __init__(self, durability: str, command: str = "", arguments: Sequence[str] = ()) -> None:
-        self.name = f"presence-{durability}"
+        self.name, self.most_in_flight = f"presence-{durability}", 1 << 20
         self._durability = durability
         self._command = shlex.split(command) or [sys.executable, "-m", "presence"]
         self._arguments = arguments
@@ -105,6 +107,8 @@ class Kamailio:
 
     def __init__(self, mode: str, children: int) -> None:
         self.name = f"kamailio-{mode}-{children}"
+        # Writing through, it commits one request after the other.
+        self.most_in_flight = 32 if mode == "durable" else 1 << 20
         self._mode, self._children = mode, children
         configuration = CONFIGURATIONS / f"kamailio-{mode}.cfg"
         if shutil.which("kamailio") is None:

@@ -74,7 +74,7 @@ _COLUMNS = (
 
 def table(results: Sequence[Result]) -> str:
     """Return the results as a table of text, with the ratios below."""
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for result in results:
         rows += [_row(result, outcome) for outcome in result.outcomes]
         if result.raw_us:
@@ -111,7 +111,7 @@ def _row(result: Result, outcome: Outcome) -> tuple[str, ...]:
 def _main_latency(measure: Measure) -> tuple[float, ...]:
     if not measure.latencies:
         return (0.0,) * 5
-    return measure.latencies.get("publish_to_notify") or max(measure.latencies.values(), key=lambda found: found.count)
+    return measure.latencies.get("publish_to_notify") or max(measure.latencies.values(), key=lambda found: found.number)
 
 
 def _ratio_lines(results: Sequence[Result]) -> Iterator[str]:

@@ -19,9 +19,6 @@ from presence.loadtool.traffic import (
 NOTIFIES_IN_FLIGHT = 1000
 """A fan-out publishes for as many presentities at once as make about this many NOTIFYs."""
 
-PATIENCE_S = 10.0
-"""No measured part goes on sending longer than this, unless it is told how long."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -88,8 +85,8 @@ def subscribe(traffic: Traffic, options: Options) -> Parts:
     """Initial SUBSCRIBE to presentities that have published."""
     users = traffic.published(1_000)
     while True:
-        watchers = traffic.watchers(users, max(1, options.count // users.count))
-        yield traffic.measure([(SUBSCRIBE, watchers, 1.0)], operations=watchers.count)
+        watchers = traffic.watchers(users, max(1, options.count // users.size))
+        yield traffic.measure([(SUBSCRIBE, watchers, 1.0)], operations=watchers.size)
 
 
 def subscribe_refresh(traffic: Traffic, options: Options) -> Parts:
@@ -103,8 +100,8 @@ def unsubscribe(traffic: Traffic, options: Options) -> Parts:
     """SUBSCRIBE that ends the subscription."""
     users = traffic.published(1_000)
     while True:
-        watchers = traffic.watched(users, max(1, options.count // users.count))
-        yield traffic.measure([(UNSUBSCRIBE, watchers, 1.0)], operations=watchers.count)
+        watchers = traffic.watched(users, max(1, options.count // users.size))
+        yield traffic.measure([(UNSUBSCRIBE, watchers, 1.0)], operations=watchers.size)
 
 
 # ---- fan-out ----
@@ -125,7 +122,6 @@ def fanout(presentities: int, each: int, *, scaled: bool = False) -> Make:
                 operations=presentities * rounds,
                 window=window,
                 await_watchers=True,
-                seconds=PATIENCE_S,
             )
 
     return make
@@ -182,7 +178,7 @@ def memory(traffic: Traffic, options: Options) -> Parts:
     traffic.watched(traffic.published(1_000), 10)
     before = traffic.server.memory_bytes()
     users = traffic.users(count)
-    measure = traffic.measure([(SUBSCRIBE, traffic.watchers(users, 1), 1.0)], operations=count)
+    measure = traffic.measure([(SUBSCRIBE, traffic.watchers(users, 1), 1.0)], operations=count, seconds=0)
     middle = traffic.server.memory_bytes()
     traffic.drive([(PUBLISH, traffic.users(count))], count)
     after = traffic.server.memory_bytes()
@@ -281,7 +277,10 @@ _ALL = (
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}
 
 GROUPS = {
-    "requests": ("subscribe", "refresh", "unsubscribe", "publish", "publish-refresh", "publish-modify", "publish-remove"),
+    "requests": (
+        *("subscribe", "refresh", "unsubscribe"),
+        *("publish", "publish-refresh", "publish-modify", "publish-remove"),
+    ),
     "fanout": ("fanout-100x100", "fanout-10x1000", "fanout-1x10000", "fanout-10000x10"),
     "watchers-flat": ("watchers-10", "watchers-1000", "watchers-100000"),
     "table-flat": ("table-1000", "table-1000000"),

@@ -20,6 +20,9 @@ KINDS = ("publish", "refresh", "modify", "remove", "subscribe", "resubscribe", "
 MARK = b"bench-v"
 """Stands before the version in a published document."""
 
+LONGEST_S = 10.0
+"""A measured part stops sending after this time, however slow the server is, unless it is told otherwise."""
+
 SETTLE_S = 10.0
 """How long watchers may take to see the last version when nothing more is published."""
 
@@ -54,13 +57,13 @@ class Span(NamedTuple):
     """Presentities or watchers with consecutive numbers."""
 
     first: int
-    count: int
+    size: int
 
 
 class Latency(NamedTuple):
     """Percentiles in microseconds."""
 
-    count: int
+    number: int
     p50_us: float
     p90_us: float
     p99_us: float
@@ -71,8 +74,12 @@ class Latency(NamedTuple):
 class Hops:
     """How many next hops the watchers are reached by: the product of both."""
 
-    sockets: int = 4
-    addresses: int = 4096
+    sockets: int
+    addresses: int
+
+
+DISTINCT_HOPS = Hops(4, 4_096)
+"""More than any presentity has watchers, but for the largest."""
 
 
 @dataclass
@@ -128,8 +135,10 @@ def cut(document: str) -> tuple[bytes, tuple[int, ...], tuple[int, ...]]:
 class Traffic:
     """Publishers and watchers of one server under test."""
 
-    def __init__(self, server: Running, hops: Hops, *, loss: float = 0.0, window: int = 256) -> None:
-        self.server, self.window = server, window
+    def __init__(
+        self, server: Running, hops: Hops, *, loss: float = 0.0, window: int = 256, most_in_flight: int = 1 << 20
+    ) -> None:
+        self.server, self.window, self.most = server, min(window, most_in_flight), most_in_flight
         body, users, versions = cut(DOCUMENT)
         run = os.urandom(4).hex().encode()
         self.peer = LoadPeer(
@@ -155,7 +164,7 @@ class Traffic:
 
     def watchers(self, users: Span, each: int) -> Span:
         """Add watchers, as many for each presentity, who have not subscribed."""
-        watched = array("I", range(users.first, users.first + users.count))
+        watched = array("I", range(users.first, users.first + users.size))
         return self.watchers_of([user for user in watched for _ in range(each)])
 
     def watchers_of(self, users: Sequence[int]) -> Span:
@@ -165,7 +174,7 @@ class Traffic:
     def watched(self, users: Span, each: int) -> Span:
         """Add watchers and subscribe each."""
         watchers = self.watchers(users, each)
-        self.drive([(SUBSCRIBE, watchers)], watchers.count)
+        self.drive([(SUBSCRIBE, watchers)], watchers.size)
         return watchers
 
     def drive(self, streams: Sequence[tuple[int, Span]], operations: int) -> None:
@@ -173,11 +182,13 @@ class Traffic:
         self.peer.reset()
         listed = [(kind, *span, 1 / len(streams)) for kind, span in streams]
         _, complete = self.peer.run(listed, window=self.window, operations=operations)
+        if not complete:
+            self.peer.abandon()
         failed = sum(self.peer.counts(kind)[2] for kind in range(len(KINDS)))
         self.server.check()
         if failed or not complete:
-            status = self.peer.counters()["last_status"]
-            raise Stalled(f"{failed or operations} of {operations} requests of the preparation failed ({status or 408})")
+            status = self.peer.counters()["last_status"] or 408
+            raise Stalled(f"{failed or operations} of {operations} requests of the preparation failed ({status})")
 
     # ---- measuring ----
 
@@ -188,15 +199,15 @@ class Traffic:
         operations: int = -1,
         window: int = 0,
         rate_per_s: float = 0.0,
-        seconds: float = 0.0,
+        seconds: float = LONGEST_S,
         await_watchers: bool = False,
     ) -> Measure:
-        """Run requests, wait until all watchers are up to date and return what it took."""
+        """Run requests, wait until all watchers are up to date and return what it took; 0 seconds are no limit."""
         self.peer.reset()
         cpu_s, own_s = self.server.cpu_s(), time.thread_time()
         wall_s, complete = self.peer.run(
             [(kind, *span, share) for kind, span, share in streams],
-            window=window or self.window,
+            window=min(window or self.window, self.most),
             operations=operations,
             rate_per_s=rate_per_s,
             seconds=seconds,
@@ -205,9 +216,10 @@ class Traffic:
         lost = self.settle()
         cpu_s, own_s = self.server.cpu_s() - cpu_s, time.thread_time() - own_s
         self.server.check()
+        if not complete:
+            self.peer.abandon()
         counts = [self.peer.counts(kind) for kind in range(len(KINDS))]
         counters = self.peer.counters()
-        unfinished = 0 if complete else sum(sent - done - failed for sent, done, failed in counts)
         return Measure(
             operations=sum(done for _, done, _ in counts),
             wall_s=wall_s,
@@ -215,7 +227,7 @@ class Traffic:
             generator_cpu_s=own_s,
             notifies=counters["notifies"] - counters["duplicates"],
             failed=sum(failed for _, _, failed in counts),
-            lost=lost + counters["lost_requests"] + unfinished,
+            lost=lost + counters["lost_requests"],
             counters={**counters, "kernel_drops": self.peer.kernel_drops()},
             latencies=self.latencies(),
             memory_bytes=self.server.memory_bytes(),
@@ -233,6 +245,6 @@ class Traffic:
         found = {}
         for kind, name in enumerate((*KINDS, "publish_to_notify")):
             latency = Latency(*self.peer.latency(kind))
-            if latency.count:
+            if latency.number:
                 found[name] = latency
         return found
