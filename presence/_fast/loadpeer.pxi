@@ -45,7 +45,7 @@ cdef class LoadPeer(LoadFlights):
         """
         cdef uint64_t start, end, now
         self.take_streams(streams)
-        if window != self.flight_count:
+        if window != self.flight_count or not window:
             self.make_flights(window)
         self.await_watchers = await_watchers
         self.left = operations

@@ -106,6 +106,8 @@ def _brief(scenario: Scenario, outcome: Outcome) -> str:
     cost = last.notify_us if scenario.per == "NOTIFY" else last.request_us
     extra = "".join(f" {name} {value:.0f}" for name, value in last.extra.items())
     trouble = f" LOST {last.lost}" if last.lost else ""
+    if last.counters["kernel_drops"]:
+        trouble += f" (the generator's buffers were too small for {last.counters['kernel_drops']} datagrams)"
     return f"{outcome.name} {cost:.2f} us{extra}{trouble}"
 
 

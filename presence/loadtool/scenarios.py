@@ -36,6 +36,8 @@ class Options:
     """Rate of the long run; 0: `fraction` of the highest one found."""
     fraction: float = 0.5
     minutes: int = 20
+    rest_s: float = 40.0
+    """Until transactions have lapsed (RFC 3261 timer J: 32 s)."""
 
 
 Parts = Iterator[Measure]
@@ -107,8 +109,11 @@ def unsubscribe(traffic: Traffic, options: Options) -> Parts:
 # ---- fan-out ----
 
 
-def fanout(presentities: int, each: int, *, scaled: bool = False) -> Make:
-    """Every presentity published again; the next time when all its watchers have seen it."""
+def fanout(presentities: int, each: int, *, scaled: bool = False, alone: bool = False) -> Make:
+    """Every presentity published again; the next time when all its watchers have seen it.
+
+    With `alone` the same number of unwatched PUBLISHes is taken off, so that NOTIFYs are compared with NOTIFYs.
+    """
 
     def make(traffic: Traffic, options: Options) -> Parts:
         watchers = max(10, int(each * options.scale)) if scaled else each
@@ -116,13 +121,15 @@ def fanout(presentities: int, each: int, *, scaled: bool = False) -> Make:
         traffic.watched(users, watchers)
         rounds = max(1, options.notifies // (presentities * watchers))
         window = max(1, min(presentities, NOTIFIES_IN_FLIGHT // watchers))
+        bystanders = traffic.published(presentities)
         while True:
-            yield traffic.measure(
-                [(MODIFY, users, 1.0)],
-                operations=presentities * rounds,
-                window=window,
-                await_watchers=True,
-            )
+            operations = presentities * rounds
+            measure = traffic.measure([(MODIFY, users, 1.0)], operations=operations, window=window, await_watchers=True)
+            if alone:
+                bare = traffic.measure([(MODIFY, bystanders, 1.0)], operations=min(operations, 2_000), window=window)
+                notifies_us = measure.cpu_s * 1e6 - bare.request_us * measure.operations
+                measure.extra["us_of_a_notify_alone"] = notifies_us / max(measure.notifies, 1)
+            yield measure
 
     return make
 
@@ -172,18 +179,25 @@ def table(subscriptions: int) -> Make:
 
 
 def memory(traffic: Traffic, options: Options) -> Parts:
-    """Resident memory of a subscription, and of a publication of about 900 bytes."""
+    """Resident memory of a subscription, and of a publication of about 900 bytes.
+
+    Each is what a second burst adds to a first, both times after the transactions have lapsed: what a burst takes
+    besides is used again.
+    """
     count = max(1_000, int(100_000 * options.scale))
-    # What a first burst needs is reused by the next.
-    traffic.watched(traffic.published(1_000), 10)
-    before = traffic.server.memory_bytes()
-    users = traffic.users(count)
-    measure = traffic.measure([(SUBSCRIBE, traffic.watchers(users, 1), 1.0)], operations=count, seconds=0)
-    middle = traffic.server.memory_bytes()
-    traffic.drive([(PUBLISH, traffic.users(count))], count)
-    after = traffic.server.memory_bytes()
-    measure.extra["bytes_per_subscription"] = (middle - before) / count
-    measure.extra["bytes_per_publication"] = (after - middle) / count
+    users = traffic.published(max(1, count // 100))
+    resting = []
+    for _ in range(2):
+        watchers = traffic.watchers(users, 100)
+        measure = traffic.measure([(SUBSCRIBE, watchers, 1.0)], operations=watchers.size, seconds=0)
+        traffic.peer.rest(options.rest_s)
+        resting.append(traffic.server.memory_bytes())
+    for _ in range(2):
+        traffic.drive([(PUBLISH, traffic.users(count))], count)
+        traffic.peer.rest(options.rest_s)
+        resting.append(traffic.server.memory_bytes())
+    measure.extra["bytes_per_subscription"] = (resting[1] - resting[0]) / watchers.size
+    measure.extra["bytes_per_publication"] = (resting[3] - resting[2]) / count
     yield measure
 
 
@@ -265,9 +279,11 @@ _ALL = (
     Scenario("steady", "70 % publish-refresh, 10 % changes with ten watchers, 20 % refresh", steady),
     Scenario("latency-light", "500 changes a second with ten watchers each", latency_light),
     Scenario("max-rate", "highest rate of changes with ten watchers each, p99 below 50 ms, nothing lost", max_rate),
-    Scenario("watchers-10", "one presentity with 10 watchers", fanout(1, 10), "NOTIFY"),
-    Scenario("watchers-1000", "one presentity with 1,000 watchers", fanout(1, 1_000), "NOTIFY"),
-    Scenario("watchers-100000", "one with 100,000 watchers (x scale)", fanout(1, 100_000, scaled=True), "NOTIFY"),
+    Scenario("watchers-10", "one presentity with 10 watchers", fanout(1, 10, alone=True), "NOTIFY"),
+    Scenario("watchers-1000", "one presentity with 1,000 watchers", fanout(1, 1_000, alone=True), "NOTIFY"),
+    Scenario(
+        "watchers-100000", "one with 100,000 watchers (x scale)", fanout(1, 100_000, scaled=True, alone=True), "NOTIFY"
+    ),
     Scenario("table-1000", "publish-modify beside 1,000 subscriptions", table(1_000)),
     Scenario("table-1000000", "publish-modify beside 1,000,000 subscriptions (x scale)", table(1_000_000)),
     Scenario("memory", "bytes of a subscription and of a publication, over 100,000 (x scale)", memory, once=True),

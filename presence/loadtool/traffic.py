@@ -204,6 +204,7 @@ class Traffic:
     ) -> Measure:
         """Run requests, wait until all watchers are up to date and return what it took; 0 seconds are no limit."""
         self.peer.reset()
+        dropped = self.peer.kernel_drops()
         cpu_s, own_s = self.server.cpu_s(), time.thread_time()
         wall_s, complete = self.peer.run(
             [(kind, *span, share) for kind, span, share in streams],
@@ -228,7 +229,7 @@ class Traffic:
             notifies=counters["notifies"] - counters["duplicates"],
             failed=sum(failed for _, _, failed in counts),
             lost=lost + counters["lost_requests"],
-            counters={**counters, "kernel_drops": self.peer.kernel_drops()},
+            counters={**counters, "kernel_drops": self.peer.kernel_drops() - dropped},
             latencies=self.latencies(),
             memory_bytes=self.server.memory_bytes(),
         )
