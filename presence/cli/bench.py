@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     peers, settings = _peers(args), _settings(args)
     if not peers:
         raise ConfigError("nothing to measure")
-    _allow_sockets(settings.hops.sockets)
+    # Each server has a generator of its own, and there is the raw exchange.
+    _allow_sockets((len(peers) + 1) * settings.hops.sockets)
     results = [course.run(scenario, peers, settings, _say) for scenario in scenarios]
     print(report.table(results))
     if args.json:

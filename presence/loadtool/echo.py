@@ -28,9 +28,11 @@ def exchange_us(hops: Hops, notify_bytes: int, reply_bytes: int, count: int) -> 
         str(notify_bytes),
         str(count),
     ]
+    finished = select.poll()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as sender:
         assert sender.stdout is not None
-        while not select.select([sender.stdout], [], [], 0)[0]:
+        finished.register(sender.stdout, select.POLLIN)
+        while not finished.poll(0):
             answerer.answer(0.02)
         said = json.loads(sender.stdout.readline())
     return float(said["cpu_s"]) / count * 1e6
