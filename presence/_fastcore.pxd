@@ -75,9 +75,11 @@ cdef class Message:
     cdef SipMsg m
     cdef char* buf          # owned copy with SCAN_SLACK behind it
     cdef public object origin       # the listener or connection it came in on
+    cdef readonly object socket     # the UdpSocket it came in on, None on a stream
     cdef uint8_t source_ip[16]      # IPv4 as v4-mapped IPv6
     cdef uint16_t source_port
     cdef public uint32_t transaction    # index of its server transaction, 0 without one
+    cdef readonly bint plain            # nothing of what the general checks look at is there
     cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
     cdef str text(self, Span s)
@@ -154,11 +156,70 @@ cdef enum:
     SOL_UDP = 17
     UDP_SEGMENT = 103           # linux/udp.h; older C libraries lack the name
     SLICE = 256                 # NOTIFYs sent between two looks at the other work
+    ROWS_AHEAD = 16             # queued rows fetched into the cache before their turn
+    TEXTS_AHEAD = 8
     SEGMENTS_LEAST = 4          # fewer to one next hop go singly
     SEGMENTS_MOST = 64          # what the kernel takes in one call
     SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
     SEGMENT_BYTES_MAX = 1452    # Ethernet's 1500 less IPv6 and UDP headers
     SEGMENT_REFUSALS = 16
+
+# ---- memory ----
+
+cdef enum:
+    PAGE_BYTES = 4096
+    POOL_LEAST = 65536          # numbers a pool has address space for; memory is taken as they are used
+    POOL_MOST = 1 << 30
+    STRETCH = 1024              # items given back to the system together
+    INDEX_LEAST = 1024          # buckets
+    INDEX_STRETCH = 16384       # buckets given back to the system together
+    UNIT_BYTES = 16
+    BLOCK_BITS = 14             # of a block's name for its place in the chunk
+    CHUNK_UNITS = 1 << 14
+    CHUNK_BYTES = 1 << 18
+    CHUNKS_MOST = 1 << 18       # 64 GiB
+    SPARE_CHUNKS = 8            # kept when they fall empty
+    SIZE_CLASSES = 56           # up to 16 KiB
+
+cdef struct Pool:               # numbered items; 0 is none
+    char* items
+    uint64_t* taken             # a bit for each number
+    uint64_t* full              # a bit for each word of `taken` that has no room
+    uint16_t* stretches         # how many of each stretch are taken
+    uint32_t item_size, capacity
+    uint32_t used               # above every number that was ever taken
+    uint32_t live
+    uint32_t room_from          # words of `full` below this one have no room
+
+cdef struct Index:              # items of a pool by a 64-bit key they hold, chained by a number they hold
+    Pool* pool
+    uint32_t* heads
+    uint32_t key_at, next_at    # where in an item
+    uint32_t level              # a power of two, at most `count`
+    uint32_t count              # buckets, below twice `level`
+    uint32_t capacity, listed
+
+cdef struct Chunk:
+    uint32_t live               # blocks in use
+    uint32_t used               # units given out so far, in order
+    uint32_t freed              # 1 + place of the first freed block
+    uint32_t next, previous     # of the size with room, or the next vacant number
+    uint16_t size_class
+    uint8_t listed
+
+cdef struct Chunks:
+    Chunk* items
+    char** bases
+    uint32_t count, capacity, mapped
+    uint32_t vacant             # a number without a chunk
+    uint32_t filling            # the chunk that is filled in order
+    uint32_t spare_count
+    char* spares[SPARE_CHUNKS]
+
+cdef struct Arena:
+    Chunks chunks
+    uint32_t roomy[SIZE_CLASSES]        # first and last chunk with room for a block of the size
+    uint32_t last_roomy[SIZE_CLASSES]
 
 # ---- timers ----
 
@@ -183,27 +244,30 @@ cdef struct Transaction:
     uint64_t key_low, key_high  # keyed 128-bit hash of what RFC 3261 section 17.2.3 matches by
     uint64_t request_key        # of what section 8.2.2.2 knows a merged request by; 0 when it is not listed by that
     uint32_t next_request       # in the hash bucket of `request_key`
-    char* response
-    uint32_t size
-    uint32_t next               # in its hash bucket, or in the free list
+    uint32_t next               # in its hash bucket
+    uint32_t response           # a block
+    uint16_t size
     uint8_t state
 
 cdef class ServerTransactions:
     cdef uint64_t seed_low, seed_high
     cdef double lifetime_s
     cdef Wheel wheel
-    cdef uint32_t* buckets
-    cdef uint32_t* requests     # buckets by request_key, as many
-    cdef uint32_t bucket_count
-    cdef Transaction* entries
-    cdef uint32_t capacity, used, live, free_head
+    cdef Pool pool
+    cdef Index by_key, by_request
+    cdef Chunks responses
+    cdef Transaction* entries   # the pool's items
+    cdef uint64_t plain[2]      # plain requests that came, SUBSCRIBE and PUBLISH
+    cdef uint64_t accepted[2]   # and how many of them were answered 200
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
     cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil
     cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil
     cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil
-    cdef uint32_t allocate(self) noexcept nogil
-    cdef int rehash(self) noexcept nogil
     cdef void remove(self, uint32_t index) noexcept nogil
+    cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
+    cdef bytes tag_of(self, const SipMsg* m)
+    cdef void mark_plain(self, Message request) noexcept
+    cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1
 
 # ---- watchers: the table ----
 
@@ -218,6 +282,8 @@ cdef enum:
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
+    EVENTS_KEPT = 4096          # room that a burst of events leaves
+    RING_KEPT = 65536           # and one of NOTIFYs
 
 cdef enum RowState:
     ROW_FREE, ROW_EMBRYO, ROW_PENDING, ROW_ACTIVE, ROW_TERMINATED, ROW_GONE
@@ -238,6 +304,8 @@ cdef enum RowFlag:
     FLAG_FINAL_BODY = 8         # the final NOTIFY carries the state
     FLAG_RESERVING = 16         # (first row of a dialog) CSeq numbers were asked for
     FLAG_RESENT = 32            # sent once more because its connection was lost
+    FLAG_GROUP_LOCAL = 64       # From of its NOTIFYs is the group's
+    FLAG_WIDE = 128             # a string is longer than 255: lengths have two bytes
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
@@ -267,30 +335,40 @@ cdef struct Link:
 cdef struct Group:              # the watchers of one resource
     U32Vector slots             # running subscriptions
     uint32_t rows               # those and the ones whose final NOTIFY is not done
-    Body** views                # by view number; 0 is "no body"
     uint16_t view_count
     uint16_t event_size
-    bint individual, live
+    Body** views                # by view number; 0 is "no body"
     char* event
+    char* local                 # From of the NOTIFYs, once for all rows that have the same; NULL when there is none
+    uint16_t local_size
+    bint individual, live
 
-cdef struct Row:
-    char* blob                  # the dialog's strings, PART_COUNT of them, lengths in `size`
+cdef struct Target:             # a next hop
+    uint64_t key                # its hash
+    uint8_t address[16]
+    uint32_t flow
+    uint32_t refs, next
+    uint16_t link, port
+
+cdef struct Parts:              # the strings of a dialog, wherever they are
+    const char* at[PART_COUNT]
+    uint32_t size[PART_COUNT]
+
+cdef struct Row:                # 96 bytes; a million of them should cost two cache lines each to visit
+    uint64_t row_id             # of the subscription in the database
     Body* flying                # body of the NOTIFY in flight
+    uint32_t text               # block with the lengths and the bytes of the dialog's strings
     uint32_t group, position
+    uint32_t target
     uint32_t owner              # first row of the dialog: keeps tag, CSeq and remote CSeq for all its usages
     uint32_t next_usage
-    uint32_t next_free
-    uint32_t usages
     uint32_t tag_check
     uint32_t cseq, cseq_mark, remote_cseq
     uint32_t expires_at, expiry_entry, subscribed_at
-    uint32_t flow
-    uint32_t key, flying_cseq, flying_left
+    uint32_t flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
-    uint16_t view, link, port
-    uint16_t size[9]
-    uint8_t state, flight, flags, reason, flying_state
-    uint8_t address[16]
+    uint16_t view
+    uint8_t flags, state, flight, reason, flying_state
 
 cdef struct Event:
     uint32_t slot
@@ -306,11 +384,10 @@ cdef struct Batch:
     iovec parts[128]
     sockaddr_storage addresses[64]
     uint32_t slots[64]
+    uint32_t pads[64]           # where a response may get blanks: the end of its Server line; 0 without one
     uint8_t too_large[64]
 
 cdef char* body_data(Body* body) noexcept nogil
-cdef bytes part_bytes(Row* row, int part)
-cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept nogil
 cdef char* copy_bytes(bytes text) except NULL
 cdef int socket_family(int fd) except -1
 
@@ -327,11 +404,13 @@ cdef class SubscriptionSlab:
     cdef uint64_t segmented
     cdef uint32_t contact_user_size, user_agent_size
     cdef Wheel retransmissions, expiries
-    cdef Row* rows
-    cdef uint32_t capacity, used, free_head, live
-    cdef bint holes
+    cdef Pool row_pool, group_pool, target_pool
+    cdef Index target_index
+    cdef Arena texts
+    cdef uint32_t live          # rows but those that only keep the numbers of their dialog
+    cdef Row* rows              # items of `row_pool`, and so on
     cdef Group* groups
-    cdef uint32_t group_capacity, groups_used, free_group
+    cdef Target* targets
     cdef Link links[64]
     cdef uint32_t link_count
     cdef uint32_t* ring
@@ -342,19 +421,25 @@ cdef class SubscriptionSlab:
     cdef readonly list outbox
     cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
     cdef Row* row(self, uint32_t slot) except NULL
-    cdef int grow_rows(self, uint32_t wanted) except -1
-    cdef void embody(self, uint32_t slot) noexcept
+    cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil
+    cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
-    cdef int write_contact(self, Row* row, char* out) noexcept nogil
-    cdef int set_parts(self, Row* row, tuple dialog) except -1
+    cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
+    cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
+    cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
+    cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil
+    cdef int aim(self, Row* row, Target* target) noexcept nogil
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
 
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
+    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil
+    cdef void keep_local(self, Row* row) noexcept nogil
     cdef void clear_row(self, uint32_t slot) noexcept nogil
     cdef void arm_expiry(self, uint32_t slot) noexcept nogil
 
@@ -365,25 +450,25 @@ cdef class NotifyFlights(WatcherTable):
     cdef void report(self, uint32_t slot, uint8_t kind, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef uint32_t milliseconds(self, double now) noexcept nogil
     cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
+    cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
+    cdef void fetch_row(self, const U32Vector* slots, uint32_t i) noexcept nogil
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
 # ---- fan-out ----
 
 cdef class Fanout(NotifyFlights):
-    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
+    cdef void fetch_ahead(self) noexcept nogil
     cdef bint take(self, uint32_t slot, double now) noexcept nogil
     cdef void send_slice(self, uint32_t* slots, uint32_t count) noexcept nogil
     cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil
-    cdef uint64_t hop_hash(self, uint32_t slot) noexcept nogil
-    cdef bint same_hop(self, uint32_t one, uint32_t other) noexcept nogil
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
@@ -392,8 +477,9 @@ cdef class Fanout(NotifyFlights):
 # ---- datagrams ----
 
 cdef bint knows_segments(int fd) noexcept nogil
-cdef int send_segmented(int fd, int family, const uint8_t* address, uint16_t port, iovec* parts, uint32_t part_count,
+cdef int send_segmented(int fd, const sockaddr_storage* to, socklen_t to_size, iovec* parts, uint32_t part_count,
                         uint16_t segment_size) noexcept nogil
+cdef socklen_t write_sockaddr(sockaddr_storage* out, int family, const uint8_t* address, uint16_t port) noexcept nogil
 
 cdef class UdpSocket:
     cdef int fd, family
@@ -407,10 +493,201 @@ cdef class UdpSocket:
     cdef iovec parts[128]
     cdef sockaddr_storage addresses[128]
     cdef Batch replies
+    cdef int received               # datagrams of the last batch
+    cdef bint segments              # the kernel knows UDP_SEGMENT, and has not refused it again and again
+    cdef uint32_t refusals          # in a row
+    cdef uint32_t segment_replies(self) noexcept nogil
+    cdef bint segment_run(self, const uint8_t* members, uint32_t count, uint32_t length) noexcept nogil
     cdef uint64_t keepalives, strays, retransmissions, unsent
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil
     cdef void room_for(self, uint32_t size) noexcept nogil
     cdef void send_replies(self) noexcept nogil
+    cdef int answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now) except -1
+    cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil
+
+# ---- publications (RFC 3903) ----
+
+cdef struct Held:
+    double expires_at, armed_at     # epoch seconds; when the wheel looks at it
+    uint64_t resource               # keyed hash of package, user and host
+    uint64_t row_id                 # names its row in the database
+    uint32_t count                  # of entity-tags given under this number
+    uint32_t next_free
+    uint8_t state
+    uint8_t foreign                 # its entity-tag is of another start
+    uint32_t claimed                # the batch in which another request names it first
+
+cdef class Renewals:
+    cdef readonly list requests, writes
+    cdef U32Vector numbers, granted
+
+cdef class Publications:
+    cdef ServerTransactions transactions
+    cdef uint64_t seed
+    cdef char prefix[12]
+    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s
+    cdef Wheel expiry
+    cdef list kinds                 # (package, body type, that as text) of ordinary modifications
+    cdef Held* held
+    cdef uint32_t capacity, used, free_head, batches, live
+    cdef Held* entry(self, uint32_t number) except NULL
+    cdef str tag_text(self, uint32_t number, uint32_t count)
+    cdef void arm(self, uint32_t number) noexcept nogil
+    cdef void prolong(self, uint32_t number, double expires_at) noexcept nogil
+    cdef uint32_t find_held(self, const SipMsg* m) noexcept nogil
+    cdef int append(self, Renewals batch, Message request, uint32_t number, uint32_t granted) except -1
+    cdef str kind_of(self, const SipMsg* m)
+    cdef uint32_t ordinary(self, Message request) noexcept
+
+# ---- subscribing (RFC 6665) ----
+
+cdef enum:
+    MAX_ORDINARY_PACKAGES = 32
+
+cdef struct OrdinaryPackage:
+    const char* name
+    const char* type
+    uint32_t name_size, type_size
+    uint32_t default_expires_s
+
+cdef struct BeginStep:
+    uint64_t row_id
+    uint32_t slot, granted, until, since
+
+cdef struct ExtendStep:
+    uint32_t slot, granted, until, mark
+
+cdef class Arrivals:
+    cdef readonly list begun, extended, writes, resources
+    cdef BeginStep* begin_steps
+    cdef ExtendStep* extend_steps
+    cdef uint32_t begin_room, extend_room
+
+cdef class Subscribing:
+    cdef Fanout table
+    cdef ServerTransactions transactions
+    cdef object allowed
+    cdef dict lanes
+    cdef frozenset domains
+    cdef list names, types, events
+    cdef OrdinaryPackage packages[32]
+    cdef int package_count
+    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s, boot
+    cdef int ordinary(self, Message request) except -2
+    cdef uint32_t granted(self, const SipMsg* m, const OrdinaryPackage* package) noexcept nogil
+    cdef uint32_t until(self, double now, uint32_t granted) noexcept nogil
+    cdef bint begin(self, Arrivals batch, Message request, int index, double now, object new_id) except -1
+    cdef bint extend(self, Arrivals batch, Message request, int index, double now, set claimed) except -1
+    cdef int answer(self, Message request, uint32_t slot, uint32_t granted, bytes tag, bytes server, double now) except -1
+
+cdef void* grown(void** items, uint32_t* room, uint32_t count, size_t size) except NULL
+
+# ---- presence documents (XML 1.0, Namespaces in XML 1.0) ----
+
+cdef enum:      # more than that is left to another reader
+    XML_SIZE = 131072       # bytes
+    XML_DEPTH = 64          # elements in one another
+    XML_ATTRIBUTES = 16     # in one tag
+    XML_BINDINGS = 32       # namespaces declared at one place: a bit each
+    XML_CHILDREN = 64       # of the root
+    XML_NAMES = 8           # namespaces, and names of children, of a vocabulary
+
+cdef struct XmlName:
+    const char* text
+    uint32_t size
+    uint8_t space           # 1 + index of its namespace
+    uint8_t kind, identified
+
+cdef struct XmlVocabulary:
+    const char* space_text[XML_NAMES]
+    uint32_t space_size[XML_NAMES]
+    uint8_t space_count, kind_count
+    uint8_t other           # the kind of what has no kind of its own
+    XmlName root
+    XmlName kinds[XML_NAMES]
+
+cdef struct XmlAttribute:
+    const char* name
+    const char* local       # its local part, `name` when it has no prefix
+    const char* end
+    const char* value       # between the quotes
+    uint32_t size
+    bint declares           # a namespace
+
+cdef struct XmlBinding:
+    Span prefix, uri        # as between the quotes; the default has no prefix
+    uint8_t space           # 1 + index of the namespace in the vocabulary, 0 for another
+
+cdef struct XmlOpen:
+    Span name
+    uint32_t bound          # bindings in force outside it
+
+cdef struct XmlElement:     # the root or a child of it
+    uint32_t start, name_end, end
+    uint32_t own, used      # bindings of the root it declares anew, and those it or what is in it uses
+    Span local, id
+    uint8_t space           # that of its name, as in XmlBinding
+    bint own_default
+    bint bare               # something in it has no prefix, or may have none
+
+cdef struct XmlScan:
+    const char* buf
+    const char* end
+    const XmlVocabulary* vocabulary
+    uint32_t depth, binding_count, root_bindings, child_count
+    XmlElement root
+    XmlElement children[XML_CHILDREN]
+    XmlBinding bindings[XML_BINDINGS]
+    XmlOpen open[XML_DEPTH]
+
+# True when the document is certainly well-formed, also in its namespaces. Reads buf[n], which must be NUL, and
+# nothing behind it.
+cdef bint scan_xml(XmlScan* x, const XmlVocabulary* vocabulary, const char* buf, uint32_t n) noexcept nogil
+cdef uint8_t find_space(const XmlVocabulary* names, const char* uri, uint32_t size) noexcept nogil
+cdef const char* close_element(XmlScan* x, const char* behind) noexcept nogil
+
+cdef class Vocabulary:
+    cdef XmlVocabulary names
+    cdef list texts         # owns what `names` points to
+    cdef const char* keep(self, bytes text) except NULL
+
+cdef struct Declaration:
+    Span prefix, uri
+
+cdef struct Piece:          # a child of the root
+    uint64_t inherits       # a bit for each declaration
+    uint32_t off, len, head
+    Span id
+    uint8_t kind, identified
+
+cdef class CutDocument:
+    cdef readonly bytes text    # what all spans are places in
+    cdef Piece* pieces      # and behind them the declarations
+    cdef uint16_t piece_count, declared_count
+    cdef Declaration* declarations(self) noexcept
+    cdef int make_room(self, uint32_t pieces, uint32_t declarations) except -1
+
+cdef enum:
+    MERGE_ROOM = 512        # words on the stack; a larger merger asks for memory
+
+cdef struct Seen:
+    const char* text
+    const char* uri         # of a prefix: what it is bound to on the root
+    uint32_t size, uri_size
+    uint8_t about           # prefix, id or text
+
+cdef struct Kept:
+    const char* text
+    uint32_t size
+    uint8_t kind
+
+cdef struct Merge:
+    Seen* seen
+    Kept* kept
+    uint32_t* slots         # 1 + index in `seen`, by hash; 0 is free
+    uint32_t mask, seen_count, kept_count
+    int last_kind
+    size_t size             # bytes of declarations and pieces
 
 # ---- the load peer of `presence bench`: no part of the server ----
 

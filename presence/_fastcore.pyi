@@ -1,14 +1,20 @@
 """The typed face of the compiled core."""
 
 from array import array
-from typing import NamedTuple, final
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+_Value = str | bytes | int | float | None
 
 @final
 class Message:
     """One SIP message. Header values come unfolded and trimmed, decoded as UTF-8 with surrogateescape."""
 
-    origin: object
+    origin: Any
     """The listener or connection it came in on."""
+    @property
+    def socket(self) -> UdpSocket | None:
+        """The compiled socket it came in on, None for a stream."""
     transaction: int
     """Index of its server transaction, 0 without one."""
     merged: bool
@@ -64,6 +70,21 @@ class Message:
     def content_length(self) -> int | None: ...
     @property
     def body(self) -> bytes: ...
+    @property
+    def plain(self) -> bool:
+        """True when none of the general checks of RFC 3261 section 8.2 could refuse this SUBSCRIBE or PUBLISH."""
+    @property
+    def address(self) -> tuple[str, str] | None:
+        """User and host of a Request-URI that is its own canonical form; None when it takes a closer look."""
+    @property
+    def if_match(self) -> str | None:
+        """The entity-tag of SIP-If-Match; None without the field, '' when it holds anything but one entity-tag."""
+    def subscriber(self) -> tuple[str, str, str, str, str, str, str, str, str, int] | None:
+        """Return what of a SUBSCRIBE makes its dialog and its target, None when that takes a closer look.
+
+        (To and From without their tags, From tag, Contact URI, user and host of From, user and host of To, IPv4
+        address and port of the Contact); None for a route, a host name, a transport that is not UDP and so on.
+        """
     @property
     def raw(self) -> bytes:
         """The whole message as received."""
@@ -145,9 +166,20 @@ class ServerTransactions:
         """(index, retransmission): the transaction of a request, and whether it is known already; sets `merged`."""
     def complete(self, index: int, response: bytes, now: float) -> None:
         """Keep the final response until timer J fires."""
+    def to_tag(self, request: Message) -> bytes:
+        """Return the tag that responses outside a dialog give the To of a request."""
+    def answer(self, request: Message, status: int, reason: bytes, to_tag: bytes, headers: bytes, now: float) -> None:
+        """Build the final response of a request (`build_response`), keep it for retransmissions, and send it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
+    def ordinary(self) -> dict[str, tuple[int, int]]:
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
+    def memory(self) -> dict[str, int]:
+        """The bytes held by entries and responses."""
     def __len__(self) -> int: ...
 
 class SubscriptionFacts(NamedTuple):
@@ -166,6 +198,8 @@ class SubscriptionFacts(NamedTuple):
     remote_cseq: int
     expires_at: int
     subscribed_at: int
+    row_id: int
+    """Names the subscription's row in the database; 0 for a fetch."""
 
 class SubscriptionSlab:
     """Rows of subscriptions, named by slot (0 means none), and the links they are reached by."""
@@ -202,7 +236,11 @@ class SubscriptionSlab:
     def flight(self, slot: int) -> str: ...
     def dialog(self, slot: int) -> tuple[bytes, ...]: ...
     def facts(self, slot: int) -> SubscriptionFacts: ...
+    def slots_of(self, row_ids: set[int]) -> list[int]:
+        """Return the slots of the subscriptions with those row numbers, in either of the two tables."""
     def target(self, slot: int) -> tuple[str, int]: ...
+    def memory(self) -> dict[str, int]:
+        """The bytes held by rows, groups, targets and texts."""
     def __len__(self) -> int: ...
 
 class WatcherTable(SubscriptionSlab):
@@ -228,7 +266,16 @@ class WatcherTable(SubscriptionSlab):
         pending: bool = ...,
         view: int = ...,
         subscribed_at: int = ...,
+        row_id: int = ...,
     ) -> None: ...
+    def begin(
+        self, slot: int, gid: int, request: Message, link: int, expires_at: int, subscribed_at: int, row_id: int
+    ) -> None:
+        """Make a reserved row the active subscription that a plain SUBSCRIBE (`Message.subscriber`) asks for.
+
+        It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
+        request is not plain or the row in use.
+        """
     def usage(self, owner: int, event: bytes, event_id: bytes) -> int: ...
     def refresh(self, slot: int, *, expires_at: int, remote_cseq: int, cseq_mark: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None: ...
@@ -267,11 +314,203 @@ class UdpSocket:
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
+class Renewals:
+    """PUBLISH requests of one tick that refresh or modify publications, on their way through one commit."""
+
+    @property
+    def requests(self) -> list[Message]: ...
+    @property
+    def writes(self) -> list[tuple[str, tuple[int | str | bytes, ...]]]: ...
+
+class Publications:
+    """The publications that are held, by number: whose they are, their entity-tag and when they expire.
+
+    An entity-tag is a prefix of this start, the number of the publication and how many it has had before, so it is
+    found by index and is never given twice (RFC 3903 section 6, step 6).
+    """
+
+    def __init__(
+        self,
+        transactions: ServerTransactions,
+        secret: bytes,
+        prefix: str,
+        now: float,
+        *,
+        min_expires_s: int,
+        max_expires_s: int,
+        expires_offset_s: int,
+    ) -> None: ...
+    def reserve(self) -> int:
+        """Return a number for a publication to come."""
+    def next_tag(self, number: int) -> str:
+        """Return the entity-tag the publication will have after its next change."""
+    def hold(
+        self, number: int, package: str, user: str, host: str, row_id: int, expires_at: float, *, foreign: bool = ...
+    ) -> None:
+        """Hold a publication after its commit; one with a `foreign` entity-tag (another start's) is not found by it."""
+    def find(self, request: Message) -> int:
+        """Return the publication that SIP-If-Match names, when it is one of the Request-URI's; 0 when there is none."""
+    def take(self, number: int) -> bool:
+        """Begin a change of a publication; False while another is on its way."""
+    def give(self, number: int) -> None:
+        """End a change that came to nothing."""
+    def renew(self, number: int, expires_at: float) -> None:
+        """End a change: from now on the publication has its next entity-tag."""
+    def release(self, number: int) -> None:
+        """Forget a publication."""
+    def due(self, now: float) -> list[int]:
+        """Return the numbers of publications whose time is over; they come up again in 5 s if they stay."""
+    def serve(self, event: str, content_type: str) -> None:
+        """Take modifications of publications of a package whose body has this type."""
+    def gather(
+        self, requests: list[Message], now: float
+    ) -> tuple[list[Message], Renewals | None, list[tuple[Message, int, int, str]]]:
+        """Take the requests that refresh or modify a publication in the ordinary way out of those of a tick.
+
+        Returns (the others, in their order; the `Renewals` with the refreshes, None without any request; the
+        modifications as (request, number, seconds granted, content type), each of which is to be given to `modify` or
+        back by `give`). All in the `Renewals` are answered by `renewed` after the commit.
+        """
+    def modify(
+        self,
+        batch: Renewals,
+        request: Message,
+        number: int,
+        granted: int,
+        now: float,
+        order: int,
+        content_type: str,
+        body: bytes,
+    ) -> None:
+        """Let a modification go with the refreshes of its tick."""
+    def renewed(self, batch: Renewals, server: bytes, began: float, now: float) -> None:
+        """Answer what is committed; `server` is our Server header line, `began` when the requests came."""
+    def give_back(self, batch: Renewals) -> None:
+        """Let publications be as they were whose renewal the database refused."""
+    def __len__(self) -> int: ...
+    def numbers(self, batch: Renewals) -> list[int]:
+        """Return which publications a batch renews."""
+
+class Arrivals:
+    """SUBSCRIBE requests of one tick on their way through one commit: new subscriptions, then refreshes."""
+
+    @property
+    def begun(self) -> list[Message]: ...
+    @property
+    def extended(self) -> list[Message]: ...
+    @property
+    def writes(self) -> list[tuple[str, tuple[Any, ...]]]: ...
+    @property
+    def resources(self) -> list[tuple[str, tuple[str, str]]]:
+        """Package, and user and host of the presentity, of each that is begun."""
+
+class Subscribing:
+    """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
+
+    def __init__(
+        self,
+        table: Fanout,
+        transactions: ServerTransactions,
+        allowed: Container[str],
+        lanes: dict[Any, Any],
+        min_expires_s: int,
+        max_expires_s: int,
+        expires_offset_s: int,
+        boot: int,
+        domains: frozenset[str],
+    ) -> None: ...
+    def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
+        """Take subscriptions to an event package whose watchers all get the same document."""
+    def take(
+        self, requests: list[Message], now: float, new_id: Callable[[str], int]
+    ) -> tuple[list[Message], Arrivals | None]:
+        """Take the ordinary requests out of those of a tick; return (the others, the `Arrivals` to submit or None).
+
+        `new_id(table)` names a row to be inserted.
+        """
+    def begun(self, batch: Arrivals, gids: list[int], server: bytes, now: float) -> list[int]:
+        """Fill and answer what the commit began, in the groups of `gids`; return the slots in the same order."""
+    def extended(self, batch: Arrivals, server: bytes, now: float) -> tuple[list[int], set[int]]:
+        """Refresh and answer what the commit extended; return (slots, their groups)."""
+    def tell(self, slots: list[int]) -> None:
+        """Queue a NOTIFY with the present state for each."""
+    def extended_slots(self, batch: Arrivals) -> list[int]:
+        """Return the lanes that a batch has taken."""
+    def undo(self, batch: Arrivals) -> None:
+        """Give back the rows of subscriptions that the database refused."""
+
+def restore(
+    table: Fanout,
+    rows: list[tuple[_Value, ...]],
+    *,
+    groups: Mapping[str, Mapping[str, tuple[int, bool] | None] | None],
+    links: Mapping[str, int | None],
+    routes: Mapping[str, bytes | None],
+    networks: tuple[tuple[int, int], ...],
+    boot: int,
+) -> list[tuple[_Value, ...]]:
+    """Make subscriptions of rows as `active_watchers_load` gives them; return those that take a closer look.
+
+    `groups[event][presentity_uri]` is (group, whether every watcher is let in) or None for a resource that takes a
+    closer look, `links[socket_info]` the number of the way out to an IPv4 address over UDP or None,
+    `routes[record_route]` the value of Route or None. `networks` are the (address, mask) that may be sent to.
+    """
+
 def outline(document: bytes) -> tuple[int, list[tuple[int, int, int, int, int]]]:
     """Find the root and its children in a document that a reader has found well-formed and without document type.
 
     Returns the greatest depth and, root first, what there is of each in bytes: its start, the end of its name, its
     attribute `id` with the quotes (start and end, 0 and 0 without one), its end (0 for the root).
+    """
+
+@final
+class Vocabulary:
+    """The names that matter: of the root, and of those children that have a kind of their own."""
+
+    def __init__(
+        self,
+        root: tuple[str, bytes],
+        kinds: Mapping[tuple[str, bytes], int],
+        other: int,
+        identified: Collection[int],
+        usual: Iterable[str] = ...,
+    ) -> None:
+        """`kinds` says of namespace and local name which kind that is, `other` of which all others are.
+
+        Of the kinds in `identified` an id stands once in a merged document. The namespaces in `usual` are known to be
+        URIs.
+        """
+    def cut(self, body: bytes) -> CutDocument | None:
+        """Return a document cut into the children of its root; None when another reader must look at it.
+
+        What is cut is well-formed, its root the one of the vocabulary, its namespaces are URIs, and every child stands
+        as it came: the default namespace is that of the vocabulary, or no child has a name without prefix.
+        """
+
+@final
+class CutDocument:
+    """The children of an XML document, each a piece of `text`, and what they inherit from its root."""
+
+    def __init__(
+        self,
+        declarations: Sequence[tuple[bytes, bytes]],
+        pieces: Sequence[tuple[int, bytes, int, bytes, int, bool]],
+    ) -> None:
+        """Make it of what `inheritable` and `piece` tell."""
+    @property
+    def text(self) -> bytes: ...
+    def __len__(self) -> int: ...
+    def inheritable(self) -> list[tuple[bytes, bytes]]:
+        """Return prefix and namespace name, as written between quotes, of each declaration of the root."""
+    def piece(self, i: int) -> tuple[int, bytes, int, bytes, int, bool]:
+        """Return of a child: kind, id, size of its head, text, a bit for each declaration inherited, if identified."""
+
+def merge_xml(documents: Sequence[CutDocument], before: bytes, between: bytes, after: bytes) -> bytes:
+    """Merge the pieces of documents, oldest first; their declarations stand between `before` and `between`.
+
+    The newest document speaks first, and pieces are ordered by kind. Of those identified, the newest with an id
+    stands, whatever kind it is of; without id all stand. Of the others equal ones stand once. Where a prefix
+    means something else on the root already, its declaration is repeated on the pieces.
     """
 
 class LoadPlaces:

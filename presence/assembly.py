@@ -1,6 +1,9 @@
 """Everything that decides, put together without a socket: tests drive it with a clock and a network of their own."""
 
+import gc
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
@@ -14,18 +17,20 @@ from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
 from presence.observer import Observer
-from presence.policy.decision import OpenPolicy, Policy
+from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
-from presence.publication import compositor
 from presence.publication.compositor import Compositor
+from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
-from presence.store.base import Store, Write
+from presence.store.base import Store
 from presence.subscription.book import Book
+from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
+from presence.subscription.ordinary import Ordinary
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -67,11 +72,23 @@ def count_start(store: Store) -> int:
     for (value,) in store.read("settings_get", ("boot",)):
         boot = int(value or 0) + 1
     failures: list[StoreError | None] = []
-    store.submit([Write("settings_put", ("boot", str(boot).encode()))], failures.append)
+    store.submit([("settings_put", ("boot", str(boot).encode()))], failures.append)
     store.flush()
     if failures[0] is not None:
         raise failures[0]
     return boot
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking again and again at what only grows."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Node:
@@ -118,14 +135,16 @@ class Node:
         self._serve(frozenset(serve.domain))
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
-        tally.refreshers.append(self._count_notifies)
+        tally.refreshers += [self._count_notifies, self._count_ordinary]
+        self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
         return Compositor(
             self._registry,
             self._store,
-            compositor.Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
             now=now,
             changed=self._changed,
@@ -134,18 +153,24 @@ class Node:
     def _build_notifier(self) -> None:
         settings, serve = self.config.presence, self.config.server
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self.policy: Policy = OpenPolicy() if everybody else StoredPolicy(self._store)
+        self._allowed = AllowedTargets(serve.target_networks)
+        self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,
-            serve.target_networks,
+            self._allowed,
             frozenset(serve.domain),
         )
         self.notifier = Notifier(
             self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
         )
+        self._ordinary: Ordinary | None = None
+        if self.policy is OPEN:
+            self._ordinary = Ordinary(
+                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
+            )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
 
@@ -171,7 +196,11 @@ class Node:
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
-        self.compositor.load(now)
+        with no_collection():
+            self.compositor.load(now)
+            return self._load_subscriptions(now)
+
+    def _load_subscriptions(self, now: float) -> tuple[int, int]:
         restorer = Restorer(
             self.table,
             self._store,
@@ -180,7 +209,7 @@ class Node:
             self._registry,
             self.policy,
             ways=self.ways,
-            allowed=self.config.server.target_networks,
+            allowed=self._allowed,
         )
         return restorer.load(now)
 
@@ -188,11 +217,23 @@ class Node:
         """Handle messages in the order they came."""
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
+        self.endpoint.now = now
+        messages = self.compositor.handle_ordinary(messages, now)
+        if self._ordinary is not None:
+            messages = self._ordinary.handle(messages, now)
         for message in messages:
             if message.is_request:
                 self.endpoint.receive(message, now)
             elif message.error or not self.table.match(message, now):
                 self.tally.drops["stray response"] += 1
+
+    def missing(self, query: str, row_id: int) -> None:
+        """Hear that a row is not in the database any more: what it stood for is over (a store's `on_missing`)."""
+        table = query.rpartition("_")[0]
+        if table == "presentity":
+            self.compositor.missing(row_id)
+        else:
+            self._ending.missing(row_id, shared=table == "shared_watchers")
 
     def tick(self, now: float) -> None:
         """Let time pass: timers, expiries, then the NOTIFYs that follow from all that happened."""
@@ -251,10 +292,17 @@ class Node:
             self._purge_at = now + BINDINGS_PURGE_S
             days_s = self.config.presence.waiting_subs_daysno * 86400
             writes = [
-                Write("bindings_purge", (int(now),)),
-                Write("watchers_purge_pending", (int(now) - days_s,)),
+                ("bindings_purge", (int(now),)),
+                ("watchers_purge_pending", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
+
+    def _count_ordinary(self) -> None:
+        for method, (came, accepted) in self.transactions.ordinary().items():
+            came_before, accepted_before = self._counted[method]
+            self.tally.requests[method] += came - came_before
+            self.tally.responses[method, 200] += accepted - accepted_before
+            self._counted[method] = (came, accepted)
 
     def _count_notifies(self) -> None:
         counts = self.table.counters()

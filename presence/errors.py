@@ -19,10 +19,6 @@ class StoreError(PresenceError):
     """The database refused a change; nothing of it was applied."""
 
 
-class RowMissing(StoreError):
-    """What was to be changed is no longer in the database: an operator took it out."""
-
-
 class SipError(PresenceError):
     """A request that deserves a failure response (RFC 3261 section 21)."""
 

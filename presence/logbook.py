@@ -57,6 +57,7 @@ class Journal:
     def __init__(self, log: FilteringBoundLogger, now: Callable[[], float]) -> None:
         # Bound here: an unbound log is bound anew for each line, also for one below the level.
         self._log: FilteringBoundLogger = log.bind()
+        self.verbose: bool = self._log.is_enabled_for(logging.DEBUG)
         self._now = now
         self._second = 0.0
         self._written = 0

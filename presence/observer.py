@@ -6,6 +6,9 @@ from typing import Protocol
 class Observer(Protocol):
     """Hears of answers, ends and faults, in plain values. Called only when somebody listens."""
 
+    verbose: bool
+    """Whether it wants to hear of requests that succeed, which are many."""
+
     def answered(self, method: str, status: int, reason: str, call_id: str, aor: str, package: str) -> None:
         """A request got its final response; `aor` is its Request-URI."""
 

@@ -17,6 +17,7 @@ from presence.config import Config
 from presence.errors import ConfigError
 from presence.http.app import HttpServer, build_app
 from presence.shape import Listener
+from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
 from presence.tally import Tally
 from presence.transport.stream import TcpListener
@@ -54,7 +55,8 @@ class Server:
         self._store = self._open_store()
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
         self.node.observe(logbook.Journal(self._log, self.clock.now))
-        self.tally.refreshers.append(self._count_datagrams)
+        self.tally.refreshers.append(self._count)
+        self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
 
     # ---- start ----
 
@@ -102,11 +104,15 @@ class Server:
             self._boot = count_start(first)
         finally:
             first.close()
+        periodic = database.durability == "periodic"
         return SqliteStore(
             database.path,
             durability=database.durability,
             call_soon=self._loop.call_soon_threadsafe,
             on_commit=self._committed,
+            on_missing=self._missing,
+            on_trouble=self._log.warning,
+            fold_after_s=database.write_interval_ms / 1000 if periodic else FOLD_AFTER_S,
         )
 
     async def start(self) -> None:
@@ -166,6 +172,10 @@ class Server:
     def _committed(self, seconds: float, rows: int) -> None:
         """Answers and NOTIFYs follow from this commit: they leave in this turn of the loop."""
         self.tally.commit.observe(seconds)
+        self._wake()
+
+    def _missing(self, query: str, row_id: int) -> None:
+        self.node.missing(query, row_id)
         self._wake()
 
     def _wake(self) -> None:
@@ -238,9 +248,10 @@ class Server:
         if self._http is not None:
             self._http.close()
 
-    def _count_datagrams(self) -> None:
-        for name in ("strays", "retransmissions", "unsent", "keepalives"):
+    def _count(self) -> None:
+        for name in ("strays", "retransmissions", "unsent", "keepalives", "overflows"):
             self.tally.drops[f"udp {name}"] = sum(udp.counters()[name] for udp in self._udp)
+        self.tally.folds = self._store.count_folds()
 
     def _busy(self) -> bool:
         counts = self.node.table.counters()

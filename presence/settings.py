@@ -100,8 +100,8 @@ class Presence:
         "active_watchers_table": "the tables have fixed names",
         "watchers_table": "the tables have fixed names",
         "clean_period": "what expires is removed when it expires",
-        "db_update_period": "every change is written before it is answered",
-        "fallback2db": "every change is written before it is answered",
+        "db_update_period": "every change is written before it is answered, see database.durability",
+        "fallback2db": "every change is written before it is answered, see database.durability",
         "subs_htable_size": "the table of subscriptions grows by itself",
         "pres_htable_size": "the table of presentities grows by itself",
     }
@@ -194,9 +194,15 @@ class Database:
     """Where everything is kept."""
 
     path: str = key("var/presence.db", "File of the SQLite database.", shape=PATH, flag="--database")
-    durability: Literal["commit", "os"] = key(
+    durability: Literal["commit", "os", "periodic", "memory"] = key(
         "commit",
-        "What a success response promises: commit survives a power cut, os a crash of the server only.",
+        "What a success response promises: commit survives a power cut, os a crash of the server only, "
+        "periodic what came before the last database.write_interval_ms, memory nothing: not even a restart.",
+    )
+    write_interval_ms: int = key(
+        500,
+        "How often changes are written under durability periodic, in milliseconds.",
+        within=(100, 1000),
     )
 
 

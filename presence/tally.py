@@ -46,10 +46,12 @@ class Tally:
     """By reason: a short constant word, never anything a peer sent."""
     notifies: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(NOTIFY_RESULTS, 0)))
     """By result, one of `NOTIFY_RESULTS`."""
+    folds: dict[str, int] = field(default_factory=dict)
+    """Of the journal into the tables, by result: `done` or `failed`."""
     publish_to_notify: Histogram = field(default_factory=Histogram)
     commit: Histogram = field(default_factory=Histogram)
     gauges: dict[str, Levels] = field(default_factory=dict)
-    """`publications` by (package,) and `subscriptions` by (package, status), asked when somebody looks."""
+    """`publications` by (package,), `subscriptions` by (package, status), `unfolded`; asked when somebody looks."""
     refreshers: list[Callable[[], None]] = field(default_factory=list)
     """Called before somebody looks, to bring over what the compiled core counted."""
 

@@ -28,18 +28,25 @@ class SubscriptionStatus(IntEnum):
 
 @dataclass(slots=True)
 class Publication:
-    """The event state one user agent published under one entity-tag (RFC 3903 section 4)."""
+    """The event state one user agent published (RFC 3903 section 4)."""
 
-    etag: str
-    expires_at: float
     received_at: float
     order: int
     content_type: str
     body: bytes
     document: object
     """What the event package made of the body, once (`EventPackage.read`)."""
+    row_id: int = 0
+    """Names its row in the database."""
     number: int = 0
-    """The compositor's own number for it, while it is held."""
+    """Names it among the entity-tags."""
+    foreign: tuple[tuple[str, Aor], str] | None = None
+    """Resource and entity-tag while that is one of an earlier start."""
+
+    def adopt(self, new: "Publication") -> None:
+        """Take over the event state of a modification."""
+        self.received_at, self.order = new.received_at, new.order
+        self.content_type, self.body, self.document = new.content_type, new.body, new.document
 
 
 class WatcherEvent(IntEnum):

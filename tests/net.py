@@ -107,8 +107,11 @@ class Network:
         self._order = count()
         self._under_way: list[tuple[float, int, Callable[[], None]]] = []
         self._arrived: list[Message] = []
-        self.store = SqliteStore(path, durability="os")
+        self.store = SqliteStore(path, durability="os", on_missing=self._missing)
         self._start()
+
+    def _missing(self, query: str, row_id: int) -> None:
+        self.node.missing(query, row_id)
 
     def _start(self) -> None:
         self.tally = Tally()
@@ -129,7 +132,7 @@ class Network:
         self._connections.clear()
         if self.path != ":memory:":
             self.store.close()
-            self.store = SqliteStore(self.path, durability="os")
+            self.store = SqliteStore(self.path, durability="os", on_missing=self._missing)
         self._start()
         self.settle()
 

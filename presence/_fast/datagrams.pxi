@@ -40,21 +40,23 @@ cdef void add_datagram(Batch* batch, uint32_t head, char* tail, uint32_t tail_si
 
 cdef void address_datagram(Batch* batch, int family, const uint8_t* address, uint16_t port) noexcept nogil:
     cdef uint32_t i = batch.count - 1
-    cdef sockaddr_in* four
-    cdef sockaddr_in6* six
-    memset(&batch.addresses[i], 0, sizeof(sockaddr_storage))
+    batch.headers[i].msg_hdr.msg_namelen = write_sockaddr(&batch.addresses[i], family, address, port)
+
+
+cdef socklen_t write_sockaddr(sockaddr_storage* out, int family, const uint8_t* address, uint16_t port) noexcept nogil:
+    # Of one that is not IPv6 the rest is zero too, so that two can be compared.
+    cdef sockaddr_in* four = <sockaddr_in*>out
+    cdef sockaddr_in6* six = <sockaddr_in6*>out
+    memset(out, 0, sizeof(sockaddr_in6))
     if family == AF_INET:
-        four = <sockaddr_in*>&batch.addresses[i]
         four.sin_family = AF_INET
         four.sin_port = htons(port)
         memcpy(&four.sin_addr, address + 12, 4)
-        batch.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_in)
-    else:
-        six = <sockaddr_in6*>&batch.addresses[i]
-        six.sin6_family = AF_INET6
-        six.sin6_port = htons(port)
-        memcpy(&six.sin6_addr, address, 16)
-        batch.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+        return sizeof(sockaddr_in)
+    six.sin6_family = AF_INET6
+    six.sin6_port = htons(port)
+    memcpy(&six.sin6_addr, address, 16)
+    return sizeof(sockaddr_in6)
 
 
 cdef void send_batch(Batch* batch) noexcept nogil:
@@ -88,29 +90,47 @@ cdef bint knows_segments(int fd) noexcept nogil:
     return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &value, &size) == 0
 
 
-cdef int send_segmented(int fd, int family, const uint8_t* address, uint16_t port, iovec* parts, uint32_t part_count,
+cdef char BLANKS[SEGMENT_SLACK]
+memset(BLANKS, c" ", SEGMENT_SLACK)
+
+
+cdef inline bint same_address(const sockaddr_storage* one, const sockaddr_storage* other) noexcept nogil:
+    return memcmp(one, other, sizeof(sockaddr_in6)) == 0
+
+
+cdef uint32_t pad_place(uint32_t size, bytes headers) noexcept:
+    """Return where the Server line, with which `headers` begins, ends in a response of that size without a body."""
+    cdef const char* text = PyBytes_AS_STRING(headers)
+    cdef uint32_t n = <uint32_t>PyBytes_GET_SIZE(headers)
+    cdef const char* end
+    if n < 8 or memcmp(text, b"Server: ", 8) != 0:
+        return 0
+    end = <const char*>memchr(text, 13, n)
+    return 0 if end == NULL else size - n - EMPTY_BODY + <uint32_t>(end - text)
+
+
+cdef int send_segmented(int fd, const sockaddr_storage* to, socklen_t to_size, iovec* parts, uint32_t part_count,
                         uint16_t segment_size) noexcept nogil:
     """Send the parts as datagrams of `segment_size` bytes; -1 when the kernel or the path refuses."""
-    cdef Batch one
-    cdef int n
+    cdef msghdr message
+    cdef ssize_t n
     cdef pollfd waiting
     cdef char control[32]
     cdef cmsghdr* header = <cmsghdr*>control
-    one.count = 1
-    memset(&one.headers[0], 0, sizeof(mmsghdr))
+    memset(&message, 0, sizeof(message))
     memset(control, 0, sizeof(control))
-    one.headers[0].msg_hdr.msg_name = &one.addresses[0]
-    address_datagram(&one, family, address, port)
-    one.headers[0].msg_hdr.msg_iov = parts
-    one.headers[0].msg_hdr.msg_iovlen = part_count
+    message.msg_name = <void*>to
+    message.msg_namelen = to_size
+    message.msg_iov = parts
+    message.msg_iovlen = part_count
     header.cmsg_level = SOL_UDP
     header.cmsg_type = UDP_SEGMENT
     header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
     memcpy(CMSG_DATA(header), &segment_size, sizeof(uint16_t))
-    one.headers[0].msg_hdr.msg_control = control
-    one.headers[0].msg_hdr.msg_controllen = CMSG_SPACE(sizeof(uint16_t))
+    message.msg_control = control
+    message.msg_controllen = CMSG_SPACE(sizeof(uint16_t))
     while True:
-        n = <int>sendmsg(fd, &one.headers[0].msg_hdr, 0)
+        n = sendmsg(fd, &message, 0)
         if n >= 0:
             return 0
         if errno == EINTR:
@@ -153,6 +173,11 @@ cdef class UdpSocket:
         for i in range(SLAB_SLOTS):
             self.parts[i].iov_base = self.slab + <size_t>i * SLAB_SLOT_BYTES
             self.parts[i].iov_len = SLAB_SLOT_BYTES - SCAN_SLACK
+            self.headers[i].msg_hdr.msg_iov = &self.parts[i]
+            self.headers[i].msg_hdr.msg_iovlen = 1
+            self.headers[i].msg_hdr.msg_name = &self.addresses[i]
+        self.received = SLAB_SLOTS
+        self.segments = knows_segments(fd)
         begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
         self.replies.fd = fd
 
@@ -170,16 +195,15 @@ cdef class UdpSocket:
         cdef Message message
         cdef bint found, merged
         cdef uint32_t transaction
-        for i in range(SLAB_SLOTS):
-            memset(&self.headers[i], 0, sizeof(mmsghdr))
-            self.headers[i].msg_hdr.msg_iov = &self.parts[i]
-            self.headers[i].msg_hdr.msg_iovlen = 1
-            self.headers[i].msg_hdr.msg_name = &self.addresses[i]
+        # What the kernel wrote into the headers last time; the others are as they were.
+        for i in range(self.received):
             self.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        self.received = 0
         with nogil:
             n = recvmmsg(self.fd, self.headers, SLAB_SLOTS, MSG_DONTWAIT, NULL)
         if n < 0:
             return requests, False
+        self.received = n
         for i in range(n):
             if self.headers[i].msg_len <= 4:
                 self.keepalives += 1
@@ -200,8 +224,10 @@ cdef class UdpSocket:
             message = new_message(&self.m)
             read_source(&self.addresses[i], message.source_ip, &message.source_port)
             message.origin = self.origin
+            message.socket = self
             message.transaction = transaction
             message.merged = merged
+            self.transactions.mark_plain(message)
             message.received_at = now
             requests.append(message)
         return requests, n == SLAB_SLOTS
@@ -212,41 +238,121 @@ cdef class UdpSocket:
         cdef uint8_t address[16]
         cdef uint16_t port
         self.retransmissions += 1
-        if entry.state != TX_COMPLETED:
+        if entry.state != TX_COMPLETED or entry.size == 0:
             return
         self.room_for(entry.size)
         if entry.size > self.replies.room:
             return
-        memcpy(self.replies.next, entry.response, entry.size)
-        add_datagram(&self.replies, entry.size, NULL, 0)
+        memcpy(self.replies.next, block_at(&self.transactions.responses, entry.response), entry.size)
         read_source(&self.addresses[i], address, &port)
-        if not self.m.via_rport:
-            port = self.m.via_port if self.m.via_port else 5060
-        address_datagram(&self.replies, self.family, address, port)
+        self.queue_reply(entry.size, &self.m, address, port)
 
     cdef void room_for(self, uint32_t size) noexcept nogil:
         if self.replies.count == BATCH_SIZE or self.replies.room < size:
             self.send_replies()
 
     cdef void send_replies(self) noexcept nogil:
+        if self.replies.count >= SEGMENTS_LEAST and self.segments and self.table.segmenting:
+            self.segment_replies()
         send_batch(&self.replies)
         self.unsent += self.replies.refused
         begin_batch(&self.replies, self.scratch, SCRATCH_BYTES)
 
+    cdef int answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now) except -1:
+        # Into the batch of replies, without an object for it.
+        cdef uint32_t size = response_room(&request.m, len(reason) + len(to_tag) + len(headers))
+        self.room_for(size)
+        if size > self.replies.room:
+            self.unsent += 1
+            return 0
+        size = write_response(request, status, reason, to_tag, headers, b"", self.replies.next)
+        self.transactions.keep(request.transaction, self.replies.next, size, now)
+        self.queue_reply(size, &request.m, request.source_ip, request.source_port)
+        self.replies.pads[self.replies.count - 1] = pad_place(size, headers)
+        return 0
+
+    cdef uint32_t segment_replies(self) noexcept nogil:
+        # Responses that go to one address leave in one system call, as NOTIFYs to one next hop do (`send_segments`);
+        # what cannot stays in the batch, in its order. Returns how many have left.
+        cdef Batch* batch = &self.replies
+        cdef uint8_t members[BATCH_SIZE]
+        cdef uint8_t gone[BATCH_SIZE]
+        cdef uint32_t i, j, count, longest, shortest, size, left = 0
+        memset(gone, 0, sizeof(gone))
+        for i in range(batch.count):
+            if gone[i] or batch.pads[i] == 0 or batch.parts[2 * i].iov_len > SEGMENT_BYTES_MAX:
+                continue
+            count = 0
+            longest, shortest = 0, SEGMENT_BYTES_MAX
+            for j in range(i, batch.count):
+                size = <uint32_t>batch.parts[2 * j].iov_len
+                if gone[j] or batch.pads[j] == 0 or not same_address(&batch.addresses[i], &batch.addresses[j]):
+                    continue
+                if max(longest, size) - min(shortest, size) > SEGMENT_SLACK or max(longest, size) * (count + 1) > 65000:
+                    continue
+                longest, shortest = max(longest, size), min(shortest, size)
+                members[count] = <uint8_t>j
+                count += 1
+            if count >= SEGMENTS_LEAST and self.segment_run(members, count, longest):
+                for j in range(count):
+                    gone[members[j]] = True
+        for i in range(batch.count):
+            if gone[i]:
+                continue
+            if left != i:
+                batch.parts[2 * left] = batch.parts[2 * i]
+                batch.addresses[left] = batch.addresses[i]
+                batch.headers[left].msg_hdr.msg_namelen = batch.headers[i].msg_hdr.msg_namelen
+            left += 1
+        i = batch.count - left
+        batch.count = left
+        return i
+
+    cdef bint segment_run(self, const uint8_t* members, uint32_t count, uint32_t length) noexcept nogil:
+        # One system call for responses to one address, each with blanks at the end of its Server line to be as long
+        # as the longest. False: nothing was sent.
+        cdef Batch* batch = &self.replies
+        cdef iovec parts[3 * BATCH_SIZE]
+        cdef uint32_t i, at, size, pad, used = 0
+        for i in range(count):
+            at = members[i]
+            size, pad = <uint32_t>batch.parts[2 * at].iov_len, batch.pads[at]
+            parts[used].iov_base = batch.parts[2 * at].iov_base
+            if size == length:
+                parts[used].iov_len = size
+                used += 1
+                continue
+            parts[used].iov_len = pad
+            parts[used + 1].iov_base = <void*>BLANKS
+            parts[used + 1].iov_len = length - size
+            parts[used + 2].iov_base = <char*>batch.parts[2 * at].iov_base + pad
+            parts[used + 2].iov_len = size - pad
+            used += 3
+        if send_segmented(self.fd, &batch.addresses[members[0]], batch.headers[members[0]].msg_hdr.msg_namelen, parts,
+                          used, <uint16_t>length) < 0:
+            self.refusals += 1
+            self.segments = self.refusals < SEGMENT_REFUSALS
+            return False
+        self.refusals = 0
+        return True
+
+    cdef void queue_reply(self, uint32_t size, const SipMsg* m, const uint8_t* ip, uint16_t port) noexcept nogil:
+        # To where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it.
+        add_datagram(&self.replies, size, NULL, 0)
+        self.replies.pads[self.replies.count - 1] = 0
+        if not m.via_rport:
+            port = m.via_port if m.via_port else 5060
+        address_datagram(&self.replies, self.family, ip, port)
+
     def respond(self, Message request, bytes response):
-        """Queue a response to where RFC 3581 section 4 or RFC 3261 section 18.2.2 sends it."""
+        """Queue a response that is built already."""
         cdef uint32_t size = len(response)
-        cdef uint16_t port = request.source_port
-        with nogil:
-            self.room_for(size)
+        self.room_for(size)
         if size > self.replies.room:
             self.unsent += 1
             return
         memcpy(self.replies.next, <const char*>response, size)
-        add_datagram(&self.replies, size, NULL, 0)
-        if not request.m.via_rport:
-            port = request.m.via_port if request.m.via_port else 5060
-        address_datagram(&self.replies, self.family, request.source_ip, port)
+        self.queue_reply(size, &request.m, request.source_ip, request.source_port)
 
     def flush(self):
         """Send the queued responses."""

@@ -6,11 +6,6 @@ cdef class Fanout(NotifyFlights):
 
     # ---- sending ----
 
-    cdef uint32_t next_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
-        # The row's own random is in it: the next subscription in this row begins with CSeq 1 again, and a branch
-        # is unique across time (RFC 3261 section 8.1.1.7).
-        return <uint32_t>mix(mix(self.secret ^ (<uint64_t>slot << 32 | cseq)) ^ self.rows[slot].tag_check)
-
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil:
         # Take the next CSeq and the newest state for a queued row; False when it has to wait.
         cdef Row* row = &self.rows[slot]
@@ -40,7 +35,6 @@ cdef class Fanout(NotifyFlights):
                     body.refs += 1
                     row.flying = body
         row.flying_cseq = owner.cseq
-        row.key = self.next_key(slot, owner.cseq)
         row.flying_state = row.state
         # Rounded up: a second too few each time would make clients refresh ever earlier.
         until = <double>row.expires_at - self.expires_offset_s
@@ -54,65 +48,60 @@ cdef class Fanout(NotifyFlights):
 
     cdef uint32_t head_size(self, Row* row) noexcept nogil:
         # An upper bound of what render writes.
-        cdef uint32_t size = 700 + self.links[row.link].via_size + self.links[row.link].contact_size
-        cdef int i
-        for i in range(PART_COUNT):
-            size += row.size[i]
-        return size + self.groups[row.group].event_size + self.user_agent_size + self.contact_user_size
+        cdef Link* link = &self.links[self.targets[row.target].link]
+        cdef Group* group = &self.groups[row.group]
+        return (700 + block_room(&self.texts, row.text) + link.via_size + link.contact_size + group.local_size
+                + group.event_size + self.user_agent_size + self.contact_user_size)
 
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil:
         # The head of the row's NOTIFY up to Subscription-State; the same bytes again for a retransmission.
         cdef Row* row = &self.rows[slot]
         cdef Group* group = &self.groups[row.group]
-        cdef Link* link = &self.links[row.link]
+        cdef uint16_t way = self.targets[row.target].link
+        cdef Link* link = &self.links[way]
         cdef char* p = out
-        cdef char* part = row.blob
+        cdef Parts parts
+        self.read_parts(row, &parts)
         p = emit(p, b"NOTIFY ", 7)
-        p = emit(p, part, row.size[PART_URI])
-        part += row.size[PART_URI]
+        p = emit(p, parts.at[PART_URI], parts.size[PART_URI])
         p = emit(p, b" SIP/2.0\r\nVia: SIP/2.0/", 23)
         p = emit(p, link.via, link.via_size)
         p = emit(p, b";rport;branch=z9hG4bKpr", 23)
         p += write_hex(p, self.shard, 2)
         p += write_hex(p, slot, 8)
-        p += write_hex(p, row.key, 8)
+        p += write_hex(p, self.branch_key(slot, row.flying_cseq), 8)
         p = emit(p, b"\r\nMax-Forwards: 70\r\n", 20)
-        if row.size[PART_ROUTE]:
+        if parts.size[PART_ROUTE]:
             p = emit(p, b"Route: ", 7)
-            p = emit(p, part, row.size[PART_ROUTE])
-            part += row.size[PART_ROUTE]
+            p = emit(p, parts.at[PART_ROUTE], parts.size[PART_ROUTE])
             p = emit(p, b"\r\n", 2)
         p = emit(p, b"From: ", 6)
-        p = emit(p, part, row.size[PART_LOCAL])
-        part += row.size[PART_LOCAL]
+        p = emit(p, parts.at[PART_LOCAL], parts.size[PART_LOCAL])
         p = emit(p, b";tag=", 5)
-        if row.size[PART_LOCAL_TAG]:
-            p = emit(p, row.blob + part_offset(row, PART_LOCAL_TAG), row.size[PART_LOCAL_TAG])
+        if parts.size[PART_LOCAL_TAG]:
+            p = emit(p, parts.at[PART_LOCAL_TAG], parts.size[PART_LOCAL_TAG])
         else:
             self.write_tag(row, p)
             p += TAG_SIZE
         p = emit(p, b"\r\nTo: ", 6)
-        p = emit(p, part, row.size[PART_REMOTE])
-        part += row.size[PART_REMOTE]
-        if row.size[PART_REMOTE_TAG]:
+        p = emit(p, parts.at[PART_REMOTE], parts.size[PART_REMOTE])
+        if parts.size[PART_REMOTE_TAG]:
             p = emit(p, b";tag=", 5)
-            p = emit(p, part, row.size[PART_REMOTE_TAG])
-            part += row.size[PART_REMOTE_TAG]
+            p = emit(p, parts.at[PART_REMOTE_TAG], parts.size[PART_REMOTE_TAG])
         p = emit(p, b"\r\nCall-ID: ", 11)
-        p = emit(p, part, row.size[PART_CALL_ID])
-        part += row.size[PART_CALL_ID]
+        p = emit(p, parts.at[PART_CALL_ID], parts.size[PART_CALL_ID])
         p = emit(p, b"\r\nCSeq: ", 8)
         p = emit_number(p, row.flying_cseq)
         p = emit(p, b" NOTIFY\r\nContact: <", 19)
-        if row.size[PART_LOCAL_CONTACT]:
-            p = emit(p, row.blob + part_offset(row, PART_LOCAL_CONTACT), row.size[PART_LOCAL_CONTACT])
+        if parts.size[PART_LOCAL_CONTACT]:
+            p = emit(p, parts.at[PART_LOCAL_CONTACT], parts.size[PART_LOCAL_CONTACT])
         else:
-            p += self.write_contact(row, p)
+            p += self.write_contact(row, way, p)
         p = emit(p, b">\r\nEvent: ", 10)
         p = emit(p, group.event, group.event_size)
-        if row.size[PART_EVENT_ID]:
+        if parts.size[PART_EVENT_ID]:
             p = emit(p, b";id=", 4)
-            p = emit(p, part, row.size[PART_EVENT_ID])
+            p = emit(p, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID])
         p = emit(p, b"\r\n", 2)
         p = emit(p, self.user_agent_text, self.user_agent_size)
         self.pad_at = <uint32_t>(p - out) - 2
@@ -148,10 +137,11 @@ cdef class Fanout(NotifyFlights):
                 slot = self.ring[self.ring_head]
                 self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
                 self.ring_count -= 1
+                self.fetch_ahead()
                 if not self.take(slot, now):
                     continue
                 budget -= 1
-                if self.links[self.rows[slot].link].fd < 0:
+                if self.links[self.targets[self.rows[slot].target].link].fd < 0:
                     vector_push(&elsewhere, slot)
                     continue
                 slots[count] = slot
@@ -160,12 +150,31 @@ cdef class Fanout(NotifyFlights):
                     self.send_slice(slots, count)
                     count = 0
             self.send_slice(slots, count)
+            if self.ring_count == 0 and self.ring_capacity > RING_KEPT:
+                free(self.ring)
+                self.ring = NULL
+                self.ring_capacity = 0
         try:
             for i in range(elsewhere.count):
                 self.outbox.append(self.message(elsewhere.items[i]))
         finally:
             free(elsewhere.items)
         return self.ring_count
+
+    cdef void fetch_ahead(self) noexcept nogil:
+        # Rows and strings of one resource lie all over the table: what is waited for is memory. The rows of the next
+        # ones in the queue are asked for first, a little later what the rows point at.
+        cdef Row* row
+        if self.ring_count > ROWS_AHEAD:
+            row = &self.rows[self.ring[(self.ring_head + ROWS_AHEAD) & (self.ring_capacity - 1)]]
+            pr_fetch(row)
+            pr_fetch(<char*>row + 64)
+        if self.ring_count > TEXTS_AHEAD:
+            row = &self.rows[self.ring[(self.ring_head + TEXTS_AHEAD) & (self.ring_capacity - 1)]]
+            if row.text:
+                pr_fetch(block_at(&self.texts.chunks, row.text))
+                pr_fetch(block_at(&self.texts.chunks, row.text) + 64)
+            pr_fetch(&self.targets[row.target])
 
     cdef bint take(self, uint32_t slot, double now) noexcept nogil:
         # Make a row that came up in the queue ready to be rendered; False when there is nothing to send any more.
@@ -194,13 +203,12 @@ cdef class Fanout(NotifyFlights):
             self.deliver(&batch)
             return
         for i in range(count):
-            keys[i] = (self.hop_hash(slots[i]) & 0xFFFFFFFF00000000ULL) | i
+            keys[i] = <uint64_t>self.rows[slots[i]].target << 32 | i
         qsort(keys, count, sizeof(uint64_t), compare_keys)
         while first < count:
             run = 1
             most = self.segments_most(slots[keys[first] & 0xFFFFFFFFULL])
-            while first + run < count and run < most and self.same_hop(
-                    slots[keys[first] & 0xFFFFFFFFULL], slots[keys[first + run] & 0xFFFFFFFFULL]):
+            while first + run < count and run < most and keys[first + run] >> 32 == keys[first] >> 32:
                 run += 1
             if run < SEGMENTS_LEAST or not self.send_segments(&batch, slots, &keys[first], run):
                 for i in range(first, first + run):
@@ -214,25 +222,19 @@ cdef class Fanout(NotifyFlights):
         cdef uint32_t size = self.head_size(row) + (row.flying.size if row.flying != NULL else 0)
         return min(<uint32_t>SEGMENTS_MOST, (MAX_MESSAGE - 28) // size)
 
-    cdef uint64_t hop_hash(self, uint32_t slot) noexcept nogil:
-        cdef Row* row = &self.rows[slot]
-        return pr_hash(<char*>row.address, 16, <uint64_t>row.port << 16 | row.link)
-
-    cdef bint same_hop(self, uint32_t one, uint32_t other) noexcept nogil:
-        cdef Row* a = &self.rows[one]
-        cdef Row* b = &self.rows[other]
-        return a.link == b.link and a.port == b.port and memcmp(a.address, b.address, 16) == 0
-
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil:
         # One system call for up to 64 NOTIFYs to one address (UDP_SEGMENT): the kernel cuts at equal lengths, so the
         # shorter ones get blanks at the end of their User-Agent line. False: nothing was sent, send them singly.
         cdef uint32_t sizes[SEGMENTS_MOST]
         cdef uint32_t pads[SEGMENTS_MOST]
+        cdef sockaddr_storage address
+        cdef socklen_t size
         cdef iovec parts[SEGMENTS_MOST * 2]
         cdef char* heads[SEGMENTS_MOST]
         cdef uint32_t i, blanks, length = 0, shortest = 0xFFFFFFFF
         cdef Row* row
-        cdef Link* link = &self.links[self.rows[slots[keys[0] & 0xFFFFFFFFULL]].link]
+        cdef Target* target = &self.targets[self.rows[slots[keys[0] & 0xFFFFFFFFULL]].target]
+        cdef Link* link = &self.links[target.link]
         if not link.segments:
             return False
         # The scratch is shared with the batch: what is in it leaves first.
@@ -252,10 +254,9 @@ cdef class Fanout(NotifyFlights):
             blanks = sizes[i] + <uint32_t>parts[2 * i + 1].iov_len
             length = max(length, blanks)
             shortest = min(shortest, blanks)
-        row = &self.rows[slots[keys[0] & 0xFFFFFFFFULL]]
         if length - shortest > SEGMENT_SLACK or length * run > MAX_MESSAGE - 28:
             return False
-        if length > SEGMENT_BYTES_MAX and not is_loopback(row.address):
+        if length > SEGMENT_BYTES_MAX and not is_loopback(target.address):
             # What a link would have to fragment is no segment.
             return False
         for i in range(run):
@@ -265,7 +266,8 @@ cdef class Fanout(NotifyFlights):
                 memset(heads[i] + pads[i], c" ", blanks)
             parts[2 * i].iov_len = sizes[i] + blanks
         begin_batch(batch, self.scratch, SCRATCH_BYTES)
-        if send_segmented(link.fd, link.family, row.address, row.port, parts, run * 2, <uint16_t>length) < 0:
+        size = write_sockaddr(&address, link.family, target.address, target.port)
+        if send_segmented(link.fd, &address, size, parts, run * 2, <uint16_t>length) < 0:
             # This path cannot; a device that never can is not asked for ever.
             link.refusals += 1
             link.segments = link.refusals < SEGMENT_REFUSALS
@@ -276,7 +278,8 @@ cdef class Fanout(NotifyFlights):
 
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil:
         cdef Row* row = &self.rows[slot]
-        cdef Link* link = &self.links[row.link]
+        cdef Target* target = &self.targets[row.target]
+        cdef Link* link = &self.links[target.link]
         cdef uint32_t size = self.head_size(row)
         if batch.count == BATCH_SIZE or batch.room < size or (batch.count and batch.fd != link.fd):
             self.deliver(batch)
@@ -286,7 +289,7 @@ cdef class Fanout(NotifyFlights):
             add_datagram(batch, size, body_data(row.flying), row.flying.size)
         else:
             add_datagram(batch, size, NULL, 0)
-        address_datagram(batch, link.family, row.address, row.port)
+        address_datagram(batch, link.family, target.address, target.port)
         batch.slots[batch.count - 1] = slot
 
     cdef void deliver(self, Batch* batch) noexcept nogil:
@@ -301,6 +304,7 @@ cdef class Fanout(NotifyFlights):
 
     cdef object message(self, uint32_t slot):
         cdef Row* row = self.row(slot)
+        cdef Target* target = &self.targets[row.target]
         cdef uint32_t size = self.head_size(row)
         cdef uint32_t tail = row.flying.size if row.flying != NULL else 0
         cdef bytearray text = bytearray(size + tail)
@@ -308,7 +312,7 @@ cdef class Fanout(NotifyFlights):
         size = self.render(slot, out)
         if tail:
             memcpy(out + size, body_data(row.flying), tail)
-        return (row.link, row.flow, format_address(row.address), row.port, bytes(text[:size + tail]), slot)
+        return (target.link, target.flow, format_address(target.address), target.port, bytes(text[:size + tail]), slot)
 
 
 cdef int compare_keys(const void* one, const void* other) noexcept nogil:
@@ -328,24 +332,3 @@ cdef bint is_loopback(const uint8_t* address) noexcept nogil:
         if address[i]:
             return False
     return address[15] == 1
-
-
-cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:
-    memcpy(out, text, size)
-    return out + size
-
-
-cdef inline char* emit_number(char* out, uint32_t value) noexcept nogil:
-    cdef char digits[10]
-    cdef int n = 0
-    while True:
-        digits[n] = <char>(c'0' + value % 10)
-        n += 1
-        value //= 10
-        if value == 0:
-            break
-    while n:
-        n -= 1
-        out[0] = digits[n]
-        out += 1
-    return out

@@ -240,3 +240,35 @@ cdef inline bint icase_equal(const char* p, const char* lower, uint32_t n) noexc
 
 cdef inline bint span_icase_equal(const char* buf, Span s, const char* lower, uint32_t n) noexcept nogil:
     return s.len == n and icase_equal(buf + s.off, lower, n)
+
+
+cdef inline char* emit(char* out, const char* text, size_t size) noexcept nogil:
+    memcpy(out, text, size)
+    return out + size
+
+
+cdef inline char* emit_number(char* out, uint32_t value) noexcept nogil:
+    cdef char digits[10]
+    cdef int n = 0
+    while True:
+        digits[n] = <char>(c'0' + value % 10)
+        n += 1
+        value //= 10
+        if value == 0:
+            break
+    while n:
+        n -= 1
+        out[0] = digits[n]
+        out += 1
+    return out
+
+
+cdef const char* HEX = b"0123456789abcdef"
+
+
+cdef inline int write_hex(char* out, uint32_t value, int digits) noexcept nogil:
+    cdef int i
+    for i in range(digits - 1, -1, -1):
+        out[i] = HEX[value & 15]
+        value >>= 4
+    return digits

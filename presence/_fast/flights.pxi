@@ -26,6 +26,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t i
         with nogil:
             for i in range(group.slots.count):
+                self.fetch_row(&group.slots, i + ROWS_AHEAD)
                 self.want(group.slots.items[i])
         return group.slots.count
 
@@ -100,7 +101,7 @@ cdef class NotifyFlights(WatcherTable):
     def resend(self, uint32_t slot):
         """Send the NOTIFY in flight again, its connection being lost, where there is no timer E; False the second time."""
         cdef Row* row = self.row(slot)
-        if row.flight != FLIGHT_FLYING or not self.links[row.link].reliable:
+        if row.flight != FLIGHT_FLYING or not self.links[self.targets[row.target].link].reliable:
             return True
         if row.flags & FLAG_RESENT:
             return False
@@ -192,6 +193,10 @@ cdef class NotifyFlights(WatcherTable):
             for i in range(self.event_count)
         ]
         self.event_count = 0
+        if self.event_capacity > EVENTS_KEPT:
+            free(self.events)
+            self.events = NULL
+            self.event_capacity = 0
         return events
 
     # ---- responses and time ----
@@ -206,10 +211,11 @@ cdef class NotifyFlights(WatcherTable):
             return False
         slot = read_hex(branch + 11, 8)
         key = read_hex(branch + 19, 8)
-        if slot <= 0 or slot >= self.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
+        if slot <= 0 or slot >= self.row_pool.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
             return False
         row = &self.rows[slot]
-        if row.flight != FLIGHT_FLYING or row.key != <uint32_t>key or row.flying_cseq != m.cseq:
+        if (row.flight != FLIGHT_FLYING or row.flying_cseq != m.cseq
+                or self.branch_key(<uint32_t>slot, m.cseq) != <uint32_t>key):
             self.stray += 1
             return True
         if m.status < 200:
@@ -219,6 +225,11 @@ cdef class NotifyFlights(WatcherTable):
         else:
             self.fail(<uint32_t>slot, m.status, retry_after(m))
         return True
+
+    cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
+        # The row's own random is in it: the next subscription in this row begins with CSeq 1 again, and a branch
+        # is unique across time (RFC 3261 section 8.1.1.7).
+        return <uint32_t>mix(mix(self.secret ^ (<uint64_t>slot << 32 | cseq)) ^ self.rows[slot].tag_check)
 
     def match(self, Message response, double now):
         """Give the table a response; True when it belongs to one of its NOTIFYs."""
@@ -275,13 +286,21 @@ cdef class NotifyFlights(WatcherTable):
             if bucket == NULL:
                 break
             for i in range(bucket.count):
+                self.fetch_row(bucket, i + ROWS_AHEAD)
                 self.timer_fired(bucket.items[i], now, now_ms)
         while True:
             bucket = self.expiries.next_bucket(now)
             if bucket == NULL:
                 break
             for i in range(bucket.count):
+                self.fetch_row(bucket, i + ROWS_AHEAD)
                 self.expiry_fired(bucket.items[i], now)
+
+    cdef inline void fetch_row(self, const U32Vector* slots, uint32_t i) noexcept nogil:
+        # Into the cache before its turn: what a walk over a million rows waits for is memory.
+        if i < slots.count:
+            pr_fetch(&self.rows[slots.items[i]])
+            pr_fetch(<char*>&self.rows[slots.items[i]] + 64)
 
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil:
         # Wheel entries are never taken out: the row says whether this one still counts.
@@ -329,7 +348,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t last = row.began_ms + 64 * self.t1_ms
         cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
         cdef int32_t wait
-        if self.links[row.link].reliable or <int32_t>(last - due) < 0:
+        if self.links[self.targets[row.target].link].reliable or <int32_t>(last - due) < 0:
             due = last
         row.due_ms = due
         wait = <int32_t>(due - now_ms)

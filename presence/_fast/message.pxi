@@ -9,12 +9,11 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport free, malloc
 
 cdef extern from "<arpa/inet.h>" nogil:
-    enum: AF_INET
     enum: AF_INET6
-    int inet_pton(int family, const char* text, void* address) noexcept
     const char* inet_ntop(int family, const void* address, char* text, uint32_t size) noexcept
 
 cdef const uint8_t* V4_MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
+cdef const uint8_t* UNSET = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
 cdef enum:
     DEFAULT_PORT = 5060
@@ -65,15 +64,17 @@ cdef uint32_t write_address(const uint8_t* ip, char* out) noexcept nogil:
     """Write an address as text into ADDRESS_TEXT bytes; return its length, 0 for the unset address."""
     cdef uint32_t n = 0
     cdef int i
-    cdef uint8_t any_bit = 0
-    for i in range(16):
-        any_bit |= ip[i]
-    if any_bit == 0:
-        return 0
+    cdef char* at = out
     if memcmp(ip, V4_MAPPED, 12) == 0:
-        inet_ntop(AF_INET, ip + 12, out, ADDRESS_TEXT)
-    else:
-        inet_ntop(AF_INET6, ip, out, ADDRESS_TEXT)
+        # Each response names an address, and inet_ntop formats with sprintf.
+        for i in range(12, 16):
+            at = emit_number(at, ip[i])
+            at[0] = c"."
+            at += 1
+        return <uint32_t>(at - out) - 1
+    if memcmp(ip, UNSET, 16) == 0:
+        return 0
+    inet_ntop(AF_INET6, ip, out, ADDRESS_TEXT)
     while out[n]:
         n += 1
     return n
@@ -236,6 +237,41 @@ cdef class Message:
     def body(self):
         cdef Span s = self.m.body
         return PyBytes_FromStringAndSize(self.buf + s.off, s.len) if s.len else b""
+
+    @property
+    def address(self):
+        """User and host of a Request-URI that is its own canonical form; None when it takes a closer look."""
+        cdef PlainUri uri
+        if not plain_aor(self.buf, self.m.uri, &uri):
+            return None
+        return decode(self.buf + uri.user.off, uri.user.len), decode(self.buf + uri.host.off, uri.host.len)
+
+    @property
+    def if_match(self):
+        """The entity-tag of SIP-If-Match; None without the field, '' when it holds anything but one entity-tag."""
+        cdef Span value
+        if self.m.first[<int>H_SIP_IF_MATCH] == 0:
+            return None
+        value = self.m.headers[self.m.first[<int>H_SIP_IF_MATCH] - 1].value
+        if skip_class(self.buf + value.off, self.buf + value.off + value.len, C_TOKEN) != self.buf + value.off + value.len:
+            return ""
+        return self.text(value)
+
+    def subscriber(self):
+        """Return what of a SUBSCRIBE makes its dialog and its target, None when that takes a closer look.
+
+        (To and From without their tags, From tag, Contact URI, user and host of From, user and host of To, IPv4
+        address and port of the Contact); None for a route, a host name, a transport that is not UDP and so on.
+        """
+        cdef Subscriber who
+        if not read_subscriber(&self.m, &who):
+            return None
+        return (
+            self.text(who.local_text), self.text(who.remote_text), self.text(self.m.from_tag),
+            self.text(who.contact_text), self.text(who.remote.user), self.text(who.remote.host),
+            self.text(who.local.user), self.text(who.local.host), self.text(who.contact.host),
+            who.contact.port if who.contact.port else DEFAULT_PORT,
+        )
 
     @property
     def raw(self):

@@ -1,6 +1,6 @@
 """Where the root of an XML document and its children begin and end.
 
-Uses: find.  Used by: the reader of presence documents (document/pidf).
+Uses: find.  Used by: the reader of odd presence documents (document/pidf), beside expat.
 """
 
 cdef const char* skip_past(const char* p, const char* e, char mark, uint32_t times) noexcept nogil:

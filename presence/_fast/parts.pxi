@@ -1,8 +1,5 @@
-# Small things every part of the watcher table needs: hex, refcounted bodies, addresses, a row's strings.
+# Small things every part of the watcher table needs: hex, refcounted bodies, addresses, the strings of a dialog.
 # Uses: nothing. Used by: slab, watchers, flights, fanout.
-
-cdef const char* HEX = b"0123456789abcdef"
-
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     x ^= x >> 30
@@ -10,14 +7,6 @@ cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     x ^= x >> 27
     x *= 0x94D049BB133111EBULL
     return x ^ (x >> 31)
-
-
-cdef inline int write_hex(char* out, uint32_t value, int digits) noexcept nogil:
-    cdef int i
-    for i in range(digits - 1, -1, -1):
-        out[i] = HEX[value & 15]
-        value >>= 4
-    return digits
 
 
 cdef inline int64_t read_hex(const char* text, int digits) noexcept nogil:
@@ -83,26 +72,6 @@ cdef str format_address(const uint8_t* address):
     return (<bytes>text).decode()
 
 
-cdef bytes part_bytes(Row* row, int part):
-    cdef uint32_t offset = 0
-    cdef int i
-    if row.blob == NULL:
-        return b""
-    for i in range(part):
-        offset += row.size[i]
-    return row.blob[offset:offset + row.size[part]]
-
-
-cdef bint part_equal(Row* row, int part, const char* text, size_t size) noexcept nogil:
-    cdef uint32_t offset = 0
-    cdef int i
-    if row.size[part] != size:
-        return False
-    for i in range(part):
-        offset += row.size[i]
-    return memcmp(row.blob + offset, text, size) == 0
-
-
 cdef char* copy_bytes(bytes text) except NULL:
     cdef char* copy = <char*>malloc(len(text) + 1)
     if copy == NULL:
@@ -111,9 +80,35 @@ cdef char* copy_bytes(bytes text) except NULL:
     return copy
 
 
-cdef inline uint32_t part_offset(Row* row, int part) noexcept nogil:
-    cdef uint32_t offset = 0
+cdef int open_parts(tuple dialog, Parts* parts) except -1:
+    # Valid as long as the tuple is.
     cdef int i
-    for i in range(part):
-        offset += row.size[i]
-    return offset
+    cdef bytes part
+    if len(dialog) != PART_COUNT:
+        raise ValueError("a dialog has nine parts")
+    for i in range(PART_COUNT):
+        part = dialog[i]
+        parts.at[i] = part
+        # What is longer is refused in any case; a sum of nine stays within 32 bits.
+        parts.size[i] = <uint32_t>min(<size_t>len(part), <size_t>MAX_DIALOG_BYTES + 1)
+    return 0
+
+
+cdef int check_size(const Parts* parts) except -1:
+    cdef uint32_t total = 0
+    cdef int i
+    for i in range(PART_COUNT):
+        total += parts.size[i]
+    if total > MAX_DIALOG_BYTES:
+        raise ValueError("the dialog's header fields are too long")
+    return 0
+
+
+cdef inline bytes part_of(const Parts* parts, int part):
+    return parts.at[part][:parts.size[part]]
+
+
+cdef inline void set_part(Parts* parts, int part, const SipMsg* m, Span text) noexcept nogil:
+    # Valid as long as the message is.
+    parts.at[part] = m.buf + text.off
+    parts.size[part] = text.len

@@ -6,6 +6,7 @@ Uses: find, fields, message.  Used by: the transaction layer.
 from libc.stdio cimport snprintf
 
 cdef enum:
+    EMPTY_BODY = 21         # Content-Length: 0 and the empty line
     LINE_ROOM = 64          # more than any header name, separator and line end we write around a value
     VIA_ROOM = 96           # ;received= and ;rport= with their values
 
@@ -30,7 +31,12 @@ cdef inline void put_line(
 
 cdef void put_status_line(Writer* w, int status, const char* reason, uint32_t n) noexcept nogil:
     cdef uint32_t i
-    w.at += snprintf(w.at, LINE_ROOM, "SIP/2.0 %d ", status)
+    put(w, b"SIP/2.0 ", 8)
+    w.at[0] = <char>(c"0" + status // 100)
+    w.at[1] = <char>(c"0" + status // 10 % 10)
+    w.at[2] = <char>(c"0" + status % 10)
+    w.at[3] = c" "
+    w.at += 4
     for i in range(n):
         # A reason phrase may quote the peer: no line end of theirs gets out.
         w.at[0] = reason[i] if <uint8_t>reason[i] >= 0x20 else 0x20
@@ -67,7 +73,8 @@ cdef void put_top_via(Writer* w, Message request) noexcept:
         if not param_is(&param, b"rport", 5) and not param_is(&param, b"received", 8):
             w.at += copy_unfolded(w.at, before, <uint32_t>(p - before))
     if m.via_rport:
-        w.at += snprintf(w.at, VIA_ROOM, ";rport=%u", <unsigned int>request.source_port)
+        put(w, b";rport=", 7)
+        w.at = emit_number(w.at, request.source_port)
     if m.via_rport or not (
         read_address(request.buf + m.via_host.off, m.via_host.len, sent_by)
         and memcmp(sent_by, request.source_ip, 16) == 0
@@ -103,6 +110,35 @@ cdef void put_copies(
                 put_line(w, name, n, request.buf, m.headers[i].value)
 
 
+cdef uint32_t response_room(const SipMsg* m, size_t added) noexcept nogil:
+    """How much `write_response` writes at most: every line of the request once, and what we add around it."""
+    return <uint32_t>(m.size + m.header_count * LINE_ROOM + VIA_ROOM * 2 + 4 * LINE_ROOM + added)
+
+
+cdef uint32_t write_response(
+    Message request, int status, bytes reason, bytes to_tag, bytes headers, bytes body, char* out
+) noexcept:
+    """Write the response into `response_room` bytes and return its length."""
+    cdef const SipMsg* m = &request.m
+    cdef Writer w
+    w.at = out
+    put_status_line(&w, status, PyBytes_AS_STRING(reason), <uint32_t>PyBytes_GET_SIZE(reason))
+    put_top_via(&w, request)
+    put_copies(&w, request, H_VIA, b"Via: ", 5, m.first[H_VIA])
+    put_dialog_fields(&w, request, to_tag)
+    # Where a dialog begins (RFC 3261 section 12.1.1); never to a PUBLISH (RFC 3903 section 6).
+    if status < 300 and m.method == M_SUBSCRIBE:
+        put_copies(&w, request, H_RECORD_ROUTE, b"Record-Route: ", 14, 0)
+    put_copies(&w, request, H_TIMESTAMP, b"Timestamp: ", 11, 0)
+    put(&w, PyBytes_AS_STRING(headers), <uint32_t>PyBytes_GET_SIZE(headers))
+    if PyBytes_GET_SIZE(body) == 0:
+        put(&w, b"Content-Length: 0\r\n\r\n", EMPTY_BODY)
+    else:
+        w.at += snprintf(w.at, LINE_ROOM, "Content-Length: %zd\r\n\r\n", PyBytes_GET_SIZE(body))
+        put(&w, PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body))
+    return <uint32_t>(w.at - out)
+
+
 def build_response(
     Message request not None,
     int status,
@@ -116,34 +152,22 @@ def build_response(
     Copies every Via (received and rport set on the top one, RFC 3581), From, To (with `to_tag` when it has
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
-    cdef const SipMsg* m = &request.m
-    cdef Writer w
     cdef char* out
-    if not m.answerable:
+    if not request.m.answerable:
         raise ValueError("the request cannot be answered")
     if not 100 <= status <= 699:
         raise ValueError(f"no status: {status}")
-    # Every line of the request at most once, and what we add around it.
     out = <char*>malloc(
-        m.size + m.header_count * LINE_ROOM + VIA_ROOM * 2 + 4 * LINE_ROOM
-        + PyBytes_GET_SIZE(reason) + PyBytes_GET_SIZE(to_tag)
-        + PyBytes_GET_SIZE(headers) + PyBytes_GET_SIZE(body)
+        response_room(
+            &request.m,
+            PyBytes_GET_SIZE(reason) + PyBytes_GET_SIZE(to_tag) + PyBytes_GET_SIZE(headers) + PyBytes_GET_SIZE(body),
+        )
     )
     if out == NULL:
         raise MemoryError
-    w.at = out
-    put_status_line(&w, status, PyBytes_AS_STRING(reason), <uint32_t>PyBytes_GET_SIZE(reason))
-    put_top_via(&w, request)
-    put_copies(&w, request, H_VIA, b"Via: ", 5, m.first[H_VIA])
-    put_dialog_fields(&w, request, to_tag)
-    # Where a dialog begins (RFC 3261 section 12.1.1); never to a PUBLISH (RFC 3903 section 6).
-    if status < 300 and m.method == M_SUBSCRIBE:
-        put_copies(&w, request, H_RECORD_ROUTE, b"Record-Route: ", 14, 0)
-    put_copies(&w, request, H_TIMESTAMP, b"Timestamp: ", 11, 0)
-    put(&w, PyBytes_AS_STRING(headers), <uint32_t>PyBytes_GET_SIZE(headers))
-    w.at += snprintf(w.at, LINE_ROOM, "Content-Length: %zd\r\n\r\n", PyBytes_GET_SIZE(body))
-    put(&w, PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body))
     try:
-        return PyBytes_FromStringAndSize(out, w.at - out)
+        return PyBytes_FromStringAndSize(
+            out, write_response(request, status, reason, to_tag, headers, body, out)
+        )
     finally:
         free(out)

@@ -1,11 +1,11 @@
 # The slab of subscriptions: rows named by slot, the strings of their dialogs, and how a dialog's first row is found.
-# Uses: parts, timers, message. Used by: watchers (each class of this family adds one concern).
+# Uses: pool, chunks, targets, parts, timers, message. Used by: watchers (each class of this family adds one concern).
 
 from collections import namedtuple
 
 SubscriptionFacts = namedtuple(
     "SubscriptionFacts",
-    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id",
     module="presence._fastcore",
 )
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
@@ -39,35 +39,35 @@ cdef class SubscriptionSlab:
         self.user_agent_size = len(self.user_agent)
         self.retransmissions = Wheel(0.01, now, 4096)
         self.expiries = Wheel(1.0, now, 4096)
-        self.capacity = 1024
-        self.rows = <Row*>calloc(self.capacity, sizeof(Row))
-        self.used = 1           # slot 0 means "none"
-        self.group_capacity = 256
-        self.groups = <Group*>calloc(self.group_capacity, sizeof(Group))
-        self.groups_used = 1
         self.scratch = <char*>malloc(SCRATCH_BYTES)
-        if self.rows == NULL or self.groups == NULL or self.scratch == NULL:
+        if self.scratch == NULL:
             raise MemoryError
+        open_pool(&self.row_pool, sizeof(Row))
+        open_pool(&self.group_pool, sizeof(Group))
+        open_pool(&self.target_pool, sizeof(Target))
+        self.rows = <Row*>self.row_pool.items
+        self.groups = <Group*>self.group_pool.items
+        self.targets = <Target*>self.target_pool.items
+        cdef Target* none = NULL
+        open_index(&self.target_index, &self.target_pool, <uint32_t><size_t>&none.key, <uint32_t><size_t>&none.next)
         self.outbox = []
 
     def __dealloc__(self):
-        cdef uint32_t i, v
-        if self.rows != NULL:
-            for i in range(1, self.used):
+        cdef uint32_t i
+        for i in range(self.row_pool.used):
+            if self.row_pool.stretches[i // STRETCH]:
                 drop_body(self.rows[i].flying)
-                free(self.rows[i].blob)
-            free(self.rows)
-        if self.groups != NULL:
-            for i in range(1, self.groups_used):
-                for v in range(self.groups[i].view_count):
-                    drop_body(self.groups[i].views[v])
-                free(self.groups[i].views)
-                free(self.groups[i].slots.items)
-                free(self.groups[i].event)
-            free(self.groups)
+        for i in range(self.group_pool.used):
+            if self.groups[i].live:
+                clear_group(&self.groups[i])
         for i in range(self.link_count):
             free(self.links[i].via)
             free(self.links[i].contact)
+        close_index(&self.target_index)
+        close_pool(&self.row_pool)
+        close_pool(&self.group_pool)
+        close_pool(&self.target_pool)
+        close_chunks(&self.texts.chunks)
         free(self.ring)
         free(self.events)
         free(self.scratch)
@@ -85,7 +85,7 @@ cdef class SubscriptionSlab:
         cdef Link* link = &self.links[self.link_count]
         memset(link, 0, sizeof(Link))
         link.fd = fd
-        link.family = socket_family(fd) if fd >= 0 else 0
+        link.family = socket_family(fd) if fd >= 0 else AF_INET
         link.reliable = reliable
         link.segments = fd >= 0 and not reliable and knows_segments(fd)
         link.via = copy_bytes(via)
@@ -98,79 +98,52 @@ cdef class SubscriptionSlab:
     # ---- rows ----
 
     cdef Row* row(self, uint32_t slot) except NULL:
-        if slot == 0 or slot >= self.used or self.rows[slot].state == ROW_FREE:
+        if slot == 0 or slot >= self.row_pool.used or self.rows[slot].state == ROW_FREE:
             raise KeyError(f"no subscription {slot}")
         return &self.rows[slot]
 
-    cdef int grow_rows(self, uint32_t wanted) except -1:
-        cdef uint32_t capacity = self.capacity
-        cdef Row* grown
-        while capacity <= wanted:
-            capacity *= 2
-        grown = <Row*>realloc(self.rows, <size_t>capacity * sizeof(Row))
-        if grown == NULL:
-            raise MemoryError
-        memset(grown + self.capacity, 0, <size_t>(capacity - self.capacity) * sizeof(Row))
-        self.rows = grown
-        self.capacity = capacity
-        return 0
-
     def reserve(self):
         """Take a free row for a subscription to come and return its slot."""
-        cdef uint32_t slot, i
-        if self.holes:
-            self.holes = False
-            self.free_head = 0
-            for i in range(self.used - 1, 0, -1):
-                if self.rows[i].state == ROW_FREE:
-                    self.rows[i].next_free = self.free_head
-                    self.free_head = i
-        slot = self.free_head
-        if slot:
-            self.free_head = self.rows[slot].next_free
-        else:
-            if self.used == self.capacity:
-                self.grow_rows(self.used)
-            slot = self.used
-            self.used += 1
-        self.embody(slot)
+        cdef uint32_t slot = take_lowest(&self.row_pool)
+        if slot == 0:
+            raise MemoryError
         self.random = mix(self.random + 0x9E3779B97F4A7C15ULL)
-        self.rows[slot].tag_check = <uint32_t>mix(self.random ^ self.secret)
+        self.embody(slot, <uint32_t>mix(self.random ^ self.secret))
         return slot
 
     def reserve_tagged(self, bytes to_tag):
         """Take the row that a To-tag of ours names (after a restart); 0 when the tag is foreign or the row taken."""
-        cdef int64_t slot, check
-        if len(to_tag) != TAG_SIZE:
-            return 0
-        slot = read_hex(<const char*>to_tag + 2, 8)
-        check = read_hex(<const char*>to_tag + 10, 8)
-        if slot <= 0 or check < 0 or slot > MAX_SLOT or read_hex(to_tag, 2) != self.shard:
-            return 0
-        if slot >= self.used:
-            if slot >= self.capacity:
-                self.grow_rows(<uint32_t>slot)
-            self.used = <uint32_t>slot + 1
-        elif self.rows[slot].state != ROW_FREE:
-            return 0
-        self.holes = True       # the free list is made anew before it is used again
-        self.embody(<uint32_t>slot)
-        self.rows[slot].tag_check = <uint32_t>check
-        return slot
+        return self.take_tagged(to_tag, len(to_tag))
 
-    cdef void embody(self, uint32_t slot) noexcept:
-        memset(&self.rows[slot], 0, sizeof(Row))
+    cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil:
+        cdef int64_t slot, check
+        if size != TAG_SIZE:
+            return 0
+        slot = read_hex(tag + 2, 8)
+        check = read_hex(tag + 10, 8)
+        if slot <= 0 or check < 0 or slot > MAX_SLOT or read_hex(tag, 2) != self.shard:
+            return 0
+        if not take_number(&self.row_pool, <uint32_t>slot):
+            return 0
+        self.embody(<uint32_t>slot, <uint32_t>check)
+        return <uint32_t>slot
+
+    cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil:
+        # The number was just taken: the rows may lie elsewhere now.
+        self.rows = <Row*>self.row_pool.items
         self.rows[slot].state = ROW_EMBRYO
         self.rows[slot].owner = slot
-        self.rows[slot].usages = 1
+        self.rows[slot].tag_check = tag_check
         self.live += 1
 
     def to_tag(self, uint32_t slot):
         """Return our tag of the dialog: shard, slot and a random check."""
         cdef Row* row = self.row(self.row(slot).owner)
         cdef char text[TAG_SIZE]
-        if row.blob != NULL and row.size[PART_LOCAL_TAG]:
-            return part_bytes(row, PART_LOCAL_TAG)
+        cdef Parts parts
+        self.read_parts(row, &parts)
+        if parts.size[PART_LOCAL_TAG]:
+            return part_of(&parts, PART_LOCAL_TAG)
         self.write_tag(row, text)
         return text[:TAG_SIZE]
 
@@ -179,10 +152,10 @@ cdef class SubscriptionSlab:
         write_hex(out + 2, row.owner, 8)
         write_hex(out + 10, self.rows[row.owner].tag_check, 8)
 
-    cdef int write_contact(self, Row* row, char* out) noexcept nogil:
+    cdef int write_contact(self, Row* row, uint16_t via, char* out) noexcept nogil:
         # "sip:~SSssssssss.user@host:port": shard and slot at a fixed offset so that a router can find them.
         cdef char* start = out
-        cdef Link* link = &self.links[row.link]
+        cdef Link* link = &self.links[via]
         memcpy(out, b"sip:~", 5)
         out += 5
         out += write_hex(out, self.shard, 2)
@@ -200,55 +173,134 @@ cdef class SubscriptionSlab:
         """Return the URI of our Contact for a dialog that came in on `link`."""
         cdef Row* row = self.row(slot)
         cdef char text[1024]
+        cdef Parts parts
         if link >= self.link_count:
             raise ValueError("no such link")
-        if row.blob != NULL and row.size[PART_LOCAL_CONTACT]:
-            return part_bytes(row, PART_LOCAL_CONTACT)
-        row.link = link
-        return text[:self.write_contact(row, text)]
+        self.read_parts(row, &parts)
+        if parts.size[PART_LOCAL_CONTACT]:
+            return part_of(&parts, PART_LOCAL_CONTACT)
+        return text[:self.write_contact(row, link, text)]
 
-    cdef int set_parts(self, Row* row, tuple dialog) except -1:
-        cdef size_t total = 0
+    # ---- the strings of a dialog: nine lengths of one byte (two, where a string is long), then the bytes ----
+
+    cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil:
+        cdef const char* at
+        cdef const uint8_t* lengths
+        cdef uint16_t wide[PART_COUNT]
         cdef int i
-        cdef bytes part
-        cdef char* blob
-        if len(dialog) != PART_COUNT:
-            raise ValueError("a dialog has nine parts")
-        for i in range(PART_COUNT):
-            part = dialog[i]
-            total += len(part)
-        if total > MAX_DIALOG_BYTES:
-            raise ValueError("the dialog's header fields are too long")
-        blob = <char*>malloc(total + 1)
-        if blob == NULL:
-            raise MemoryError
-        free(row.blob)
-        row.blob = blob
-        for i in range(PART_COUNT):
-            part = dialog[i]
-            row.size[i] = <uint16_t>len(part)
-            memcpy(blob, <const char*>part, len(part))
-            blob += len(part)
-        return 0
+        if row.text == 0:
+            memset(parts, 0, sizeof(Parts))
+            return
+        at = block_at(&self.texts.chunks, row.text)
+        lengths = <const uint8_t*>at
+        at += PART_COUNT
+        if row.flags & FLAG_WIDE:
+            memcpy(wide, lengths, 2 * PART_COUNT)
+            at += PART_COUNT
+            for i in range(PART_COUNT):
+                parts.size[i] = wide[i]
+                parts.at[i] = at
+                at += wide[i]
+        else:
+            for i in range(PART_COUNT):
+                parts.size[i] = lengths[i]
+                parts.at[i] = at
+                at += lengths[i]
+        if row.flags & FLAG_GROUP_LOCAL:
+            parts.at[PART_LOCAL] = self.groups[row.group].local
+            parts.size[PART_LOCAL] = self.groups[row.group].local_size
 
-    def set_target(self, uint32_t slot, uint16_t link, str host, uint16_t port, uint32_t flow=0):
-        """Say where NOTIFYs of the row go: an address on a UDP link, or a stream's flow number."""
-        cdef Row* row = self.row(slot)
-        if link >= self.link_count:
-            raise ValueError("no such link")
-        if host:
-            parse_address(host, row.address)
-        row.port = port
-        row.link = link
-        row.flow = flow
+    cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil:
+        cdef Parts parts
+        self.read_parts(row, &parts)
+        return parts.size[part] == size and memcmp(parts.at[part], text, size) == 0
+
+    cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil:
+        # `parts` may point into what the row has now. -1 when there is no memory, and nothing has changed then.
+        cdef Group* group = &self.groups[row.group]
+        cdef uint32_t size[PART_COUNT]
+        cdef uint32_t block, total = PART_COUNT
+        cdef int i
+        cdef bint wide = False, shared = False
+        cdef char* at
+        memcpy(size, parts.size, sizeof(size))
+        if group.live and size[PART_LOCAL]:
+            if group.local == NULL:
+                group.local = <char*>malloc(size[PART_LOCAL])
+                if group.local == NULL:
+                    return -1
+                memcpy(group.local, parts.at[PART_LOCAL], size[PART_LOCAL])
+                group.local_size = <uint16_t>size[PART_LOCAL]
+            shared = group.local_size == size[PART_LOCAL] and memcmp(group.local, parts.at[PART_LOCAL], size[PART_LOCAL]) == 0
+            if shared:
+                size[PART_LOCAL] = 0
+        for i in range(PART_COUNT):
+            wide = wide or size[i] > 255
+            total += size[i]
+        block = take_block(&self.texts, total + PART_COUNT if wide else total)
+        if block == 0:
+            return -1
+        at = block_at(&self.texts.chunks, block)
+        for i in range(PART_COUNT):
+            if wide:
+                at[0] = <char>(size[i] & 255)
+                at[1] = <char>(size[i] >> 8)
+                at += 2
+            else:
+                at[0] = <char>size[i]
+                at += 1
+        for i in range(PART_COUNT):
+            memcpy(at, parts.at[i], size[i])
+            at += size[i]
+        drop_block(&self.texts, row.text)
+        row.text = block
+        row.flags &= ~(FLAG_WIDE | FLAG_GROUP_LOCAL)
+        row.flags |= (FLAG_WIDE if wide else 0) | (FLAG_GROUP_LOCAL if shared else 0)
+        return 0
 
     def retarget(self, uint32_t slot, bytes uri, bytes route):
         """Replace the remote target after a target refresh (RFC 3261 section 12.2.2)."""
         cdef Row* row = self.row(slot)
-        cdef list parts = [part_bytes(row, i) for i in range(PART_COUNT)]
-        parts[PART_URI] = uri
-        parts[PART_ROUTE] = route
-        self.set_parts(row, tuple(parts))
+        cdef Parts parts
+        self.read_parts(row, &parts)
+        # Nearly every refresh names the target it had.
+        if (parts.size[PART_URI] == <size_t>len(uri) and memcmp(parts.at[PART_URI], <const char*>uri, len(uri)) == 0
+                and parts.size[PART_ROUTE] == <size_t>len(route)
+                and memcmp(parts.at[PART_ROUTE], <const char*>route, len(route)) == 0):
+            return
+        parts.at[PART_URI] = uri
+        parts.size[PART_URI] = <uint32_t>min(<size_t>len(uri), <size_t>MAX_DIALOG_BYTES + 1)
+        parts.at[PART_ROUTE] = route
+        parts.size[PART_ROUTE] = <uint32_t>min(<size_t>len(route), <size_t>MAX_DIALOG_BYTES + 1)
+        check_size(&parts)
+        if self.keep_parts(row, &parts) < 0:
+            raise MemoryError
+
+    # ---- next hops ----
+
+    def set_target(self, uint32_t slot, uint16_t link, str host, uint16_t port, uint32_t flow=0):
+        """Say where NOTIFYs of the row go: an address on a UDP link, or a stream's flow number."""
+        cdef Row* row = self.row(slot)
+        cdef Target wanted = self.targets[row.target]
+        if link >= self.link_count:
+            raise ValueError("no such link")
+        if host:
+            parse_address(host, wanted.address)
+        wanted.port = port
+        wanted.link = link
+        wanted.flow = flow
+        if self.aim(row, &wanted) < 0:
+            raise MemoryError
+
+    cdef int aim(self, Row* row, Target* target) noexcept nogil:
+        cdef uint32_t before = row.target
+        cdef uint32_t number = take_target(&self.target_pool, &self.target_index, target, self.secret)
+        self.targets = <Target*>self.target_pool.items
+        if number == 0:
+            return -1
+        drop_target(&self.target_pool, &self.target_index, before)
+        row.target = number
+        return 0
 
     def find(self, Message request):
         """Return the slot of the dialog a request belongs to, by To-tag, Call-ID and From-tag; 0 when it is not ours."""
@@ -264,20 +316,22 @@ cdef class SubscriptionSlab:
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil:
         cdef int64_t slot, check
         cdef Row* row
+        cdef Parts parts
         if tag_size != TAG_SIZE:
             return 0
         slot = read_hex(tag + 2, 8)
         check = read_hex(tag + 10, 8)
-        if slot <= 0 or slot >= self.used or check < 0 or read_hex(tag, 2) != self.shard:
+        if slot <= 0 or slot >= self.row_pool.used or check < 0 or read_hex(tag, 2) != self.shard:
             return 0
         row = &self.rows[slot]
         if row.state == ROW_FREE or row.tag_check != <uint32_t>check or row.owner != <uint32_t>slot:
             return 0
-        if row.blob == NULL or row.size[PART_LOCAL_TAG]:
+        self.read_parts(row, &parts)
+        if row.text == 0 or parts.size[PART_LOCAL_TAG]:
             return 0
-        if not part_equal(row, PART_CALL_ID, call_id, call_id_size):
+        if parts.size[PART_CALL_ID] != call_id_size or memcmp(parts.at[PART_CALL_ID], call_id, call_id_size) != 0:
             return 0
-        if not part_equal(row, PART_REMOTE_TAG, from_tag, from_tag_size):
+        if parts.size[PART_REMOTE_TAG] != from_tag_size or memcmp(parts.at[PART_REMOTE_TAG], from_tag, from_tag_size) != 0:
             return 0
         return <uint32_t>slot
 
@@ -299,29 +353,50 @@ cdef class SubscriptionSlab:
 
     def state(self, uint32_t slot):
         """Return the row's state: 'free', 'embryo', 'active', 'pending', 'terminated' or 'gone'."""
-        if slot == 0 or slot >= self.used:
+        if slot == 0 or slot >= self.row_pool.used:
             return "free"
         return ROW_STATES[self.rows[slot].state]
 
     def dialog(self, uint32_t slot):
         """Return the dialog's parts as given to `fill`, with our tag and Contact made explicit."""
         cdef Row* row = self.row(slot)
-        cdef list parts = [part_bytes(row, i) for i in range(PART_COUNT)]
-        parts[PART_LOCAL_TAG] = self.to_tag(slot)
-        parts[PART_LOCAL_CONTACT] = self.contact(slot, row.link)
-        return tuple(parts)
+        cdef Parts parts
+        cdef list texts
+        self.read_parts(row, &parts)
+        texts = [part_of(&parts, i) for i in range(PART_COUNT)]
+        texts[PART_LOCAL_TAG] = self.to_tag(slot)
+        texts[PART_LOCAL_CONTACT] = self.contact(slot, self.targets[row.target].link)
+        return tuple(texts)
 
     def facts(self, uint32_t slot):
         """Return the row's numbers; CSeq and remote CSeq are those of its dialog."""
         cdef Row* row = self.row(slot)
         cdef Row* owner = &self.rows[row.owner]
-        return SubscriptionFacts(row.group, row.link, row.flow, row.owner, row.view, row.state == ROW_PENDING,
-                                 owner.cseq, owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at)
+        cdef Target* target = &self.targets[row.target]
+        return SubscriptionFacts(
+            row.group, target.link, target.flow, row.owner, row.view, row.state == ROW_PENDING, owner.cseq,
+            owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at, row.row_id,
+        )
+
+    def slots_of(self, set row_ids):
+        """Return the slots of the subscriptions with those row numbers, in either of the two tables."""
+        cdef uint32_t slot
+        return [
+            slot for slot in range(1, self.row_pool.used)
+            if self.rows[slot].row_id and self.rows[slot].state != ROW_FREE and self.rows[slot].row_id in row_ids
+        ]
 
     def target(self, uint32_t slot):
         """Return (host, port) NOTIFYs of the row go to."""
-        cdef Row* row = self.row(slot)
-        return format_address(row.address), row.port
+        cdef Target* target = &self.targets[self.row(slot).target]
+        return format_address(target.address), target.port
+
+    def memory(self):
+        """Return the bytes held now by part of the table; what is below is numbers of rows that fell empty."""
+        return {
+            "rows": held_bytes(&self.row_pool), "groups": held_bytes(&self.group_pool),
+            "targets": held_bytes(&self.target_pool), "texts": <uint64_t>self.texts.chunks.mapped * CHUNK_BYTES,
+        }
 
     def __len__(self):
         return self.live

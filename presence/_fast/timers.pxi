@@ -1,9 +1,6 @@
 # Lazy timer wheel: entries are only ever appended; whoever owns an item checks at expiry whether it is still due.
 # Uses: nothing. Used by: transactions, watchers, and Python for publications.
 
-from libc.stdlib cimport calloc, free, malloc, qsort, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
-
 cdef inline int vector_push(U32Vector* vector, uint32_t item) noexcept nogil:
     cdef uint32_t capacity
     cdef uint32_t* grown
@@ -17,6 +14,15 @@ cdef inline int vector_push(U32Vector* vector, uint32_t item) noexcept nogil:
     vector.items[vector.count] = item
     vector.count += 1
     return 0
+
+
+cdef inline void vector_shrink(U32Vector* vector) noexcept nogil:
+    cdef uint32_t* shrunk
+    if vector.capacity >= 64 and vector.count < vector.capacity // 4:
+        shrunk = <uint32_t*>realloc(vector.items, vector.capacity // 2 * sizeof(uint32_t))
+        if shrunk != NULL:
+            vector.items = shrunk
+            vector.capacity //= 2
 
 
 cdef class Wheel:

@@ -1,5 +1,5 @@
 # Server transactions (RFC 3261 section 17.2): the response to each request, kept for retransmissions of the request.
-# Uses: timers, message. Used by: datagrams, and Python to store a response.
+# Uses: pool, chunks, timers, message. Used by: datagrams, and Python to store a response.
 
 cdef extern from *:
     """
@@ -50,26 +50,20 @@ cdef class ServerTransactions:
         while 0.25 * (wheel_size - 2) < lifetime_s and wheel_size < 65536:
             wheel_size *= 2
         self.wheel = Wheel(0.25, now, wheel_size)
-        self.bucket_count = 1024
-        self.buckets = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))
-        self.requests = <uint32_t*>calloc(self.bucket_count, sizeof(uint32_t))
-        self.capacity = 1024
-        self.entries = <Transaction*>calloc(self.capacity, sizeof(Transaction))
-        self.used = 1       # entry 0 means "none"
-        if self.buckets == NULL or self.requests == NULL or self.entries == NULL:
-            raise MemoryError
+        open_pool(&self.pool, sizeof(Transaction))
+        self.entries = <Transaction*>self.pool.items
+        cdef Transaction* none = NULL
+        open_index(&self.by_key, &self.pool, <uint32_t><size_t>&none.key_low, <uint32_t><size_t>&none.next)
+        open_index(&self.by_request, &self.pool, <uint32_t><size_t>&none.request_key, <uint32_t><size_t>&none.next_request)
 
     def __dealloc__(self):
-        cdef uint32_t i
-        if self.entries != NULL:
-            for i in range(self.used):
-                free(self.entries[i].response)
-            free(self.entries)
-        free(self.buckets)
-        free(self.requests)
+        close_index(&self.by_key)
+        close_index(&self.by_request)
+        close_chunks(&self.responses)
+        close_pool(&self.pool)
 
     def __len__(self):
-        return self.live
+        return self.pool.live
 
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil:
         cdef uint64_t a = self.seed_low, b = self.seed_high
@@ -103,111 +97,50 @@ cdef class ServerTransactions:
     cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil:
         # True when a transaction with the same From tag, Call-ID and CSeq is known already (RFC 3261 section 8.2.2.2).
         cdef uint64_t key
-        cdef uint32_t* link
         cdef uint32_t at
         if m.to_tag.len or m.from_tag.len == 0:
             return False
         key = self.request_key_of(m)
-        link = &self.requests[<uint32_t>key & (self.bucket_count - 1)]
-        at = link[0]
+        at = index_head(&self.by_request, key)[0]
         while at:
             if self.entries[at].request_key == key:
                 return True
             at = self.entries[at].next_request
         self.entries[index].request_key = key
-        self.entries[index].next_request = link[0]
-        link[0] = index
+        index_add(&self.by_request, index)
         return False
 
     cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil:
         # The index of the request's transaction; 0 when the table is full and the request goes without.
         cdef uint64_t low, high
-        cdef uint32_t index, home
+        cdef uint32_t index
         self.key_of(m, &low, &high)
-        home = <uint32_t>low & (self.bucket_count - 1)
-        index = self.buckets[home]
+        index = index_head(&self.by_key, low)[0]
         while index:
             if self.entries[index].key_low == low and self.entries[index].key_high == high:
                 found[0] = True
                 return index
             index = self.entries[index].next
         found[0] = merged[0] = False
-        if self.live >= TX_LIMIT:
+        if self.pool.live >= TX_LIMIT:
             return 0
-        if self.live >= self.bucket_count and self.rehash() == 0:
-            home = <uint32_t>low & (self.bucket_count - 1)
-        index = self.allocate()
+        index = take_lowest(&self.pool)
         if index == 0:
             return 0
+        self.entries = <Transaction*>self.pool.items
         self.entries[index].key_low = low
         self.entries[index].key_high = high
         self.entries[index].state = TX_TRYING
-        self.entries[index].next = self.buckets[home]
-        self.buckets[home] = index
-        self.live += 1
+        index_add(&self.by_key, index)
         merged[0] = self.enlist_request(m, index)
         return index
 
-    cdef uint32_t allocate(self) noexcept nogil:
-        cdef uint32_t index = self.free_head
-        cdef Transaction* grown
-        if index:
-            self.free_head = self.entries[index].next
-            return index
-        if self.used == self.capacity:
-            grown = <Transaction*>realloc(self.entries, <size_t>self.capacity * 2 * sizeof(Transaction))
-            if grown == NULL:
-                return 0
-            memset(grown + self.capacity, 0, self.capacity * sizeof(Transaction))
-            self.entries = grown
-            self.capacity *= 2
-        index = self.used
-        self.used += 1
-        return index
-
-    cdef int rehash(self) noexcept nogil:
-        cdef uint32_t count = self.bucket_count * 2
-        cdef uint32_t* buckets = <uint32_t*>calloc(count, sizeof(uint32_t))
-        cdef uint32_t* requests = <uint32_t*>calloc(count, sizeof(uint32_t))
-        cdef uint32_t i, home
-        if buckets == NULL or requests == NULL:
-            free(buckets)
-            free(requests)
-            return -1
-        for i in range(1, self.used):
-            if self.entries[i].state != TX_FREE:
-                home = <uint32_t>self.entries[i].key_low & (count - 1)
-                self.entries[i].next = buckets[home]
-                buckets[home] = i
-                if self.entries[i].request_key:
-                    home = <uint32_t>self.entries[i].request_key & (count - 1)
-                    self.entries[i].next_request = requests[home]
-                    requests[home] = i
-        free(self.buckets)
-        free(self.requests)
-        self.buckets = buckets
-        self.requests = requests
-        self.bucket_count = count
-        return 0
-
     cdef void remove(self, uint32_t index) noexcept nogil:
-        cdef Transaction* entry = &self.entries[index]
-        cdef uint32_t* link = &self.buckets[<uint32_t>entry.key_low & (self.bucket_count - 1)]
-        while link[0] and link[0] != index:
-            link = &self.entries[link[0]].next
-        if link[0] == index:
-            link[0] = entry.next
-        if entry.request_key:
-            link = &self.requests[<uint32_t>entry.request_key & (self.bucket_count - 1)]
-            while link[0] and link[0] != index:
-                link = &self.entries[link[0]].next_request
-            if link[0] == index:
-                link[0] = entry.next_request
-        free(entry.response)
-        memset(entry, 0, sizeof(Transaction))
-        entry.next = self.free_head
-        self.free_head = index
-        self.live -= 1
+        index_remove(&self.by_key, index)
+        if self.entries[index].request_key:
+            index_remove(&self.by_request, index)
+        drop_in_order(&self.responses, self.entries[index].response)
+        drop_number(&self.pool, index)
 
     def begin(self, Message request):
         """Return (index, retransmission): the transaction of a request, and whether it is known already.
@@ -217,34 +150,91 @@ cdef class ServerTransactions:
         cdef bint found = False, merged = False
         cdef uint32_t index = self.find_or_begin(&request.m, &found, &merged)
         request.merged = merged
+        self.mark_plain(request)
         return index, found
+
+    cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil:
+        # The final response of a transaction, until timer J fires; -1 when there is no memory for it.
+        cdef Transaction* entry
+        if index == 0 or index >= self.pool.used or self.entries[index].state != TX_TRYING:
+            return 0
+        entry = &self.entries[index]
+        # What no datagram can carry is not kept: it was not sent either.
+        if 0 < size <= MAX_MESSAGE:
+            entry.response = put_in_order(&self.responses, response, size)
+            if entry.response == 0:
+                return -1
+            entry.size = <uint16_t>size
+        entry.state = TX_COMPLETED
+        return self.wheel.arm(index, now + self.lifetime_s)
+
+    cdef bytes tag_of(self, const SipMsg* m):
+        # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).
+        cdef char text[16]
+        cdef uint64_t tag = hash_span(m, m.via_branch, self.seed_high)
+        tag = hash_span(m, m.call_id, tag)
+        tag = hash_span(m, m.from_tag, tag)
+        write_hex(text, <uint32_t>(tag >> 32), 8)
+        write_hex(text + 8, <uint32_t>tag, 8)
+        return text[:16]
+
+    def to_tag(self, Message request):
+        """Return the tag that responses outside a dialog give the To of a request."""
+        return self.tag_of(&request.m)
+
+    cdef void mark_plain(self, Message request) noexcept:
+        request.plain = not request.merged and plain_request(&request.m)
+        if request.plain:
+            self.plain[request.m.method == M_PUBLISH] += 1
+
+    cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1:
+        # Answer a plain request with 200, and count that.
+        self.accepted[request.m.method == M_PUBLISH] += 1
+        self.answer(request, 200, b"OK", to_tag, headers, now)
+        return 0
+
+    def answer(self, Message request, int status, bytes reason, bytes to_tag, bytes headers, double now):
+        """Build the final response of a request (`build_response`), keep it for retransmissions, and send it.
+
+        Without `to_tag` the To gets one that is the same for every copy of the request.
+        """
+        cdef bytes response
+        if not request.m.answerable or not 200 <= status <= 699:
+            raise ValueError(f"no final response {status} to this")
+        if len(to_tag) == 0:
+            to_tag = self.tag_of(&request.m)
+        if request.socket is not None:
+            (<UdpSocket>request.socket).answer(request, status, reason, to_tag, headers, now)
+            return
+        response = build_response(request, status, reason, to_tag, headers)
+        self.complete(request.transaction, response, now)
+        request.origin.respond(request, response)
+
+    def ordinary(self):
+        """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
+        return {"SUBSCRIBE": (self.plain[0], self.accepted[0]), "PUBLISH": (self.plain[1], self.accepted[1])}
 
     def complete(self, uint32_t index, bytes response, double now):
         """Keep the final response of a transaction until timer J fires."""
-        cdef Transaction* entry
-        cdef char* copy
-        if index == 0 or index >= self.used or self.entries[index].state != TX_TRYING:
-            return
-        copy = <char*>malloc(len(response))
-        if copy == NULL:
+        if self.keep(index, <const char*>response, <uint32_t>len(response), now) < 0:
             raise MemoryError
-        memcpy(copy, <const char*>response, len(response))
-        entry = &self.entries[index]
-        entry.response = copy
-        entry.size = len(response)
-        entry.state = TX_COMPLETED
-        self.wheel.arm(index, now + self.lifetime_s)
 
     def response(self, uint32_t index):
         """Return the stored final response, or None while there is none."""
-        if index == 0 or index >= self.used or self.entries[index].state != TX_COMPLETED:
+        if index == 0 or index >= self.pool.used or self.entries[index].state != TX_COMPLETED:
             return None
-        return self.entries[index].response[:self.entries[index].size]
+        if self.entries[index].size == 0:
+            return b""
+        return block_at(&self.responses, self.entries[index].response)[:self.entries[index].size]
 
     def abandon(self, uint32_t index):
         """Forget a transaction that will never be answered, so that a retransmission is served anew."""
-        if index and index < self.used and self.entries[index].state == TX_TRYING:
+        if index and index < self.pool.used and self.entries[index].state == TX_TRYING:
             self.remove(index)
+
+    def memory(self):
+        """Return the bytes held now: of entries that were ever used together, and of chunks with responses."""
+        return {"entries": held_bytes(&self.pool), "responses": <uint64_t>self.responses.mapped * CHUNK_BYTES}
 
     def tick(self, double now):
         """Drop transactions whose timer J has fired."""

@@ -12,28 +12,20 @@ cdef class WatcherTable(SubscriptionSlab):
 
         With `individual` each row gets bodies of its own (`notify_row`), asked for by an event "want".
         """
-        cdef uint32_t gid = self.free_group
-        cdef Group* grown
-        if gid:
-            self.free_group = self.groups[gid].slots.count
-        else:
-            if self.groups_used == self.group_capacity:
-                grown = <Group*>realloc(self.groups, <size_t>self.group_capacity * 2 * sizeof(Group))
-                if grown == NULL:
-                    raise MemoryError
-                self.groups = grown
-                self.group_capacity *= 2
-            gid = self.groups_used
-            self.groups_used += 1
-        memset(&self.groups[gid], 0, sizeof(Group))
-        self.groups[gid].event = copy_bytes(event)
+        cdef char* name = copy_bytes(event)
+        cdef uint32_t gid = take_lowest(&self.group_pool)
+        self.groups = <Group*>self.group_pool.items
+        if gid == 0:
+            free(name)
+            raise MemoryError
+        self.groups[gid].event = name
         self.groups[gid].event_size = len(event)
         self.groups[gid].individual = individual
         self.groups[gid].live = True
         return gid
 
     cdef Group* group(self, uint32_t gid) except NULL:
-        if gid == 0 or gid >= self.groups_used or not self.groups[gid].live:
+        if gid == 0 or gid >= self.group_pool.used or not self.groups[gid].live:
             raise KeyError(f"no group {gid}")
         return &self.groups[gid]
 
@@ -58,17 +50,10 @@ cdef class WatcherTable(SubscriptionSlab):
     def drop_group(self, uint32_t gid):
         """Forget a resource; False while rows (a final NOTIFY in flight) still refer to it."""
         cdef Group* group = self.group(gid)
-        cdef uint32_t v
         if group.rows:
             return False
-        for v in range(group.view_count):
-            drop_body(group.views[v])
-        free(group.views)
-        free(group.slots.items)
-        free(group.event)
-        memset(group, 0, sizeof(Group))
-        group.slots.count = self.free_group
-        self.free_group = gid
+        clear_group(group)
+        drop_number(&self.group_pool, gid)
         return True
 
     def set_body(self, uint32_t gid, uint16_t view, bytes tail):
@@ -99,39 +84,93 @@ cdef class WatcherTable(SubscriptionSlab):
 
     def fill(self, uint32_t slot, uint32_t gid, tuple dialog, *, uint32_t owner=0, uint32_t remote_cseq=0,
              uint32_t cseq=0, uint32_t cseq_mark=0, uint32_t expires_at=0, bint pending=False, uint16_t view=1,
-             uint32_t subscribed_at=0):
+             uint32_t subscribed_at=0, uint64_t row_id=0):
         """Make a reserved row a running subscription of the resource.
 
         `dialog` is (uri, route, local, remote, remote_tag, call_id, event_id, local_tag, local_contact) as bytes:
         Request-URI, value of Route or b'', From and To of our NOTIFYs without their tags. A local tag or contact is
-        given only when it is not the one this table makes. `owner` is the row of the dialog's first subscription.
-        Raises ValueError when the dialog's strings are too long.
+        given only when it is not the one this table makes. `owner` is the row of the dialog's first subscription,
+        `row_id` the database's. Raises ValueError when the dialog's strings are too long.
         """
-        cdef Group* group = self.group(gid)
         cdef Row* row = self.row(slot)
+        cdef Parts parts
+        self.group(gid)
         if row.state != ROW_EMBRYO:
             raise ValueError("the row is in use")
-        self.set_parts(row, dialog)
-        row.group = gid
+        open_parts(dialog, &parts)
+        check_size(&parts)
+        if owner and owner != slot:
+            self.row(owner)
+        if self.join(slot, gid, &parts) < 0:
+            raise MemoryError
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
+        row.row_id = row_id
         row.view = view
         row.state = ROW_PENDING if pending else ROW_ACTIVE
         if owner and owner != slot:
             row.owner = owner
-            row.next_usage = self.row(owner).next_usage
+            row.next_usage = self.rows[owner].next_usage
             self.rows[owner].next_usage = slot
-            self.rows[owner].usages += 1
         else:
             row.cseq = cseq
             row.cseq_mark = cseq_mark
         # Rows of one dialog are loaded in any order: the highest number is the one seen last.
         self.rows[row.owner].remote_cseq = max(self.rows[row.owner].remote_cseq, remote_cseq)
-        group.rows += 1
+        self.arm_expiry(slot)
+
+    def begin(self, uint32_t slot, uint32_t gid, Message request, uint16_t link, uint32_t expires_at,
+              uint32_t subscribed_at, uint64_t row_id):
+        """Make a reserved row the active subscription that a plain SUBSCRIBE (`Message.subscriber`) asks for.
+
+        It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
+        request is not plain or the row in use.
+        """
+        cdef SipMsg* m = &request.m
+        cdef Row* row = self.row(slot)
+        cdef Subscriber who
+        cdef Parts parts
+        cdef Target target
+        self.group(gid)
+        if row.state != ROW_EMBRYO or link >= self.link_count or not read_subscriber(m, &who):
+            raise ValueError("not a plain subscription, or the row is in use")
+        memset(&parts, 0, sizeof(Parts))
+        set_part(&parts, PART_URI, m, who.contact_text)
+        set_part(&parts, PART_LOCAL, m, who.local_text)
+        set_part(&parts, PART_REMOTE, m, who.remote_text)
+        set_part(&parts, PART_REMOTE_TAG, m, m.from_tag)
+        set_part(&parts, PART_CALL_ID, m, m.call_id)
+        set_part(&parts, PART_EVENT_ID, m, m.event_id)
+        memset(&target, 0, sizeof(Target))
+        read_address(m.buf + who.contact.host.off, who.contact.host.len, target.address)
+        target.port = who.contact.port if who.contact.port else DEFAULT_PORT
+        target.link = link
+        if self.aim(row, &target) < 0 or self.join(slot, gid, &parts) < 0:
+            raise MemoryError
+        row.expires_at = expires_at
+        row.subscribed_at = subscribed_at
+        row.row_id = row_id
+        row.cseq_mark = RESERVED_CSEQS
+        row.remote_cseq = m.cseq
+        row.view = 1
+        row.state = ROW_ACTIVE
+        self.arm_expiry(slot)
+
+    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil:
+        # The row is one of the group's, with its strings; -1 when there is no memory, and nothing has changed then.
+        cdef Row* row = &self.rows[slot]
+        cdef Group* group = &self.groups[gid]
+        row.group = gid
         row.position = group.slots.count
         if vector_push(&group.slots, slot) < 0:
-            raise MemoryError
-        self.arm_expiry(slot)
+            row.group = 0
+            return -1
+        if self.keep_parts(row, parts) < 0:
+            group.slots.count -= 1
+            row.group = 0
+            return -1
+        group.rows += 1
+        return 0
 
     def usage(self, uint32_t owner, bytes event, bytes event_id):
         """Return the dialog's running subscription for (event, id), 0 when there is none (RFC 6665 section 4.5.1)."""
@@ -143,10 +182,39 @@ cdef class WatcherTable(SubscriptionSlab):
             if row.state == ROW_ACTIVE or row.state == ROW_PENDING:
                 group = &self.groups[row.group]
                 if (group.event_size == len(event) and memcmp(group.event, <const char*>event, len(event)) == 0
-                        and part_equal(row, PART_EVENT_ID, event_id, len(event_id))):
+                        and self.part_equal(row, PART_EVENT_ID, event_id, len(event_id))):
                     return slot
             slot = row.next_usage
         return 0
+
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil:
+        # The slot of the subscription that a SUBSCRIBE does nothing to but extend: the one, active and with a view of
+        # the whole document, of a dialog whose NOTIFYs go on to the same IPv4 address over UDP; 0 for any other.
+        cdef uint32_t slot = self.find_dialog(m.buf + m.to_tag.off, m.to_tag.len, m.buf + m.call_id.off, m.call_id.len,
+                                              m.buf + m.from_tag.off, m.from_tag.len)
+        cdef Row* row = &self.rows[slot]
+        cdef Group* group = &self.groups[row.group]
+        cdef Target* target = &self.targets[row.target]
+        cdef Parts parts
+        cdef Span contact
+        cdef PlainUri uri
+        cdef uint8_t address[16]
+        if (slot == 0 or row.owner != slot or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
+                or target.flow or target.link != link or m.cseq <= row.remote_cseq):
+            return 0
+        self.read_parts(row, &parts)
+        if parts.size[PART_ROUTE] or not span_equal(m.buf, m.event, group.event, group.event_size):
+            return 0
+        if not span_equal(m.buf, m.event_id, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID]):
+            return 0
+        if not (plain_contact(m, &contact, &uri)
+                and span_equal(m.buf, contact, parts.at[PART_URI], parts.size[PART_URI])):
+            return 0
+        if target.port != (uri.port if uri.port else DEFAULT_PORT) or not (
+            read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, target.address, 16) == 0
+        ):
+            return 0
+        return slot
 
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""
@@ -180,6 +248,7 @@ cdef class WatcherTable(SubscriptionSlab):
         last = group.slots.items[group.slots.count]
         group.slots.items[row.position] = last
         self.rows[last].position = row.position
+        vector_shrink(&group.slots)
 
     def release(self, uint32_t slot):
         """Free a row without a word to the watcher (481, a reservation not used)."""
@@ -209,16 +278,29 @@ cdef class WatcherTable(SubscriptionSlab):
             if at:
                 self.rows[at].next_usage = row.next_usage
             self.clear_row(slot)
-        self.rows[owner].usages -= 1
         # The dialog's first row keeps the CSeq of the others until the last of them has ended.
-        if self.rows[owner].usages == 0:
+        row = &self.rows[owner]
+        if row.state != ROW_GONE:
+            return
+        if row.next_usage == 0:
             self.clear_row(owner)
+        elif row.flags & FLAG_GROUP_LOCAL:
+            self.keep_local(row)
+
+    cdef void keep_local(self, Row* row) noexcept nogil:
+        # The group, and its From with it, may end before the dialog does.
+        cdef Parts parts
+        cdef uint32_t group = row.group
+        self.read_parts(row, &parts)
+        row.group = 0
+        self.keep_parts(row, &parts)
+        row.flags &= ~FLAG_GROUP_LOCAL
+        row.group = group
 
     cdef void clear_row(self, uint32_t slot) noexcept nogil:
-        free(self.rows[slot].blob)
-        memset(&self.rows[slot], 0, sizeof(Row))
-        self.rows[slot].next_free = self.free_head
-        self.free_head = slot
+        drop_block(&self.texts, self.rows[slot].text)
+        drop_target(&self.target_pool, &self.target_index, self.rows[slot].target)
+        drop_number(&self.row_pool, slot)
 
     cdef void arm_expiry(self, uint32_t slot) noexcept nogil:
         # The entry of record: any other entry that comes up for the row is stale.
@@ -226,3 +308,13 @@ cdef class WatcherTable(SubscriptionSlab):
         cdef uint32_t horizon = <uint32_t>self.expiries.current + 4000
         row.expiry_entry = min(row.expires_at, horizon)
         self.expiries.arm(slot, row.expiry_entry)
+
+
+cdef void clear_group(Group* group) noexcept nogil:
+    cdef uint32_t v
+    for v in range(group.view_count):
+        drop_body(group.views[v])
+    free(group.views)
+    free(group.slots.items)
+    free(group.event)
+    free(group.local)

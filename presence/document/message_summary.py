@@ -16,6 +16,13 @@ _SUMMARY = re.compile(
     _TOKEN + rb"[ \t]*:[ \t]*(\d+)[ \t]*/[ \t]*(\d+)"
     rb"(?:[ \t]*\([ \t]*(\d+)[ \t]*/[ \t]*(\d+)[ \t]*\))?[ \t]*"
 )
+# As most send it: nothing to put right, one account, no headers of messages, no count near the limit.
+_USUAL = re.compile(
+    rb"messages-waiting[ \t]*+:[ \t]*+(?:yes|no)[ \t]*+\r\n"
+    rb"(?:message-account: [a-z][a-z0-9+.-]*+:[^\s<>\x00-\x1f\x7f]++\r\n)?+"
+    rb"(?:(?!message-account)" + _TOKEN + rb"[ \t]*+:[ \t]*+\d{1,9}/\d{1,9}(?: \(\d{1,9}/\d{1,9}\))?+\r\n)*+",
+    re.I,
+)
 _HEADER = re.compile(_TOKEN + rb"[ \t]*:[^\x00-\x08\x0a-\x1f\x7f]*|[ \t][^\x00-\x08\x0a-\x1f\x7f]*")
 _LINE_END = re.compile(rb"\r?\n")
 _NOT_IN_URI = re.compile(r"[\x00-\x20\x7f<>]")
@@ -29,6 +36,8 @@ def check(body: bytes) -> bytes:
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadRequest(f"Message Summary Exceeds {MAX_BODY_BYTES} Bytes")
+    if _USUAL.fullmatch(body) is not None:
+        return body
     summary, *headers = _LINE_END.split(body)
     if _STATUS.fullmatch(summary) is None:
         raise BadRequest("Message Summary Does Not Begin with Messages-Waiting: yes or no")

@@ -6,18 +6,18 @@ declarations a child inherits from its root are remembered beside it. Nothing is
 person before the tuple and `<basic>unknown</basic>`, and the schema is not meant for that (RFC 3863
 section 4.4).
 
-Reading is done with expat, which unlike lxml forgets the names it has met. It is asked for the declarations only: a
-call for every element costs more than the reading, so `outline` finds the children, and expat
-says whether that was a document.
+Most bodies are read by the compiled core in one pass (`Vocabulary.cut`). What it does not know for certain to be a
+document goes to expat, which unlike lxml forgets the names it has met, and which alone says what is wrong. Expat is
+asked for the declarations only: a call for every element costs more than the reading, so `outline` finds the children,
+and expat says whether that was a document.
 """
 
 import re
-from collections.abc import Mapping
 from enum import IntEnum
 from pyexpat import ExpatError, ParserCreate, errors
-from typing import Final, NamedTuple
+from typing import Final
 
-from presence._fastcore import outline
+from presence._fastcore import CutDocument, Vocabulary, outline
 from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, malformed, prepare_xml
 from presence.errors import BadRequest
 
@@ -37,30 +37,12 @@ class Kind(IntEnum):
     OTHER = 4
 
 
-class Fragment(NamedTuple):
-    """One child of <presence>, as published."""
-
-    kind: Kind
-    id: str
-    """The attribute `id`, '' when there is none."""
-    declarations: Mapping[str, bytes]
-    """Prefix to declaration (` xmlns:p="uri"`) inherited from the root, of those the text mentions."""
-    head: bytes
-    """`<` and the element's name: inherited declarations go right behind it."""
-    text: bytes
-    """The whole element, beginning with `head`."""
-
-
-class PidfDocument(NamedTuple):
-    """A published PIDF, cut once."""
-
-    fragments: tuple[Fragment, ...]
-    declarations: Mapping[str, bytes]
-    """The union of what the fragments inherit; they were cut from one root, so they agree."""
-
+PidfDocument = CutDocument
+"""A published PIDF, cut once: places in the body, which is not held twice."""
 
 # A form feed cannot occur in XML, so it parts namespace and name without doubt.
 _PART = "\f"
+_ROOT = (PIDF, b"presence")
 _KINDS = {
     (PIDF, b"tuple"): Kind.TUPLE,
     (PIDF, b"note"): Kind.NOTE,
@@ -70,15 +52,28 @@ _KINDS = {
 # What is no URI makes stricter readers refuse the whole document a watcher gets.
 _NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _USUAL_NAMES = frozenset((PIDF, DATA_MODEL, f"{PIDF}:rpid"))
+_IDENTIFIED = frozenset((Kind.TUPLE, Kind.PERSON, Kind.DEVICE))
+VOCABULARY = Vocabulary(_ROOT, _KINDS, other=Kind.OTHER, identified=_IDENTIFIED, usual=_USUAL_NAMES)
+"""What the compiled reader knows of presence documents."""
+
 _NORMALISED = re.compile(rb"[&\t\r\n]")
 _UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
 
 Scope = dict[str, str]
 """Prefix ('' for the default) to namespace name."""
 
+Piece = tuple[int, bytes, int, bytes, int, bool]
+"""Kind, id, size of the head, text, a bit for each declaration inherited, whether its kind is identified."""
+
 
 def parse_pidf(body: bytes) -> PidfDocument:
     """Cut a published body; raises `BadRequest` when it is not well-formed or not a presence document."""
+    document = VOCABULARY.cut(body)
+    return parse_odd_pidf(body) if document is None else document
+
+
+def parse_odd_pidf(body: bytes) -> PidfDocument:
+    """Cut any body with expat, to the same result."""
     text = prepare_xml(body)
     depth, elements = outline(text)
     if depth > MAX_DEPTH:
@@ -88,10 +83,10 @@ def parse_pidf(body: bytes) -> PidfDocument:
     scopes = _read_declarations(text)
     (start, name_end, *_), *children = elements
     cutter = _Cutter(text, scopes.get(start, {}))
-    if cutter.expand(text[start + 1 : name_end], {}) != (PIDF, b"presence"):
+    if cutter.expand(text[start + 1 : name_end], {}) != _ROOT:
         raise BadRequest("Body Is Not a PIDF Document")
-    fragments = [cutter.cut(*child, scopes.get(child[0], {})) for child in children]
-    return PidfDocument(tuple(fragments), cutter.declared)
+    pieces = [cutter.cut(*child, scopes.get(child[0], {})) for child in children]
+    return PidfDocument(cutter.declared, pieces)
 
 
 def _read_declarations(text: bytes) -> dict[int, Scope]:
@@ -117,6 +112,10 @@ def _read_declarations(text: bytes) -> dict[int, Scope]:
     return scopes
 
 
+def _declaration(prefix: bytes, uri: bytes) -> bytes:
+    return b' xmlns:%b="%b"' % (prefix, uri)
+
+
 def _read_id(quoted: bytes) -> str:
     """Return the value of an attribute; an xs:ID is compared after its white space is collapsed."""
     if _NORMALISED.search(quoted) is None:
@@ -136,11 +135,11 @@ class _Cutter:
             raise BadRequest("Too Many Namespace Declarations")
         # Reported or not, this prefix is bound everywhere.
         root.pop("xml", None)
-        self.declared: dict[str, bytes] = {}
         self._body = body
         self._root = root
         self._default = root.get("", "")
-        self._prefixes = [(prefix, prefix.encode()) for prefix in root if prefix]
+        self.declared = [(p.encode(), escape(uri).encode()) for p, uri in root.items() if p]
+        """Prefix and namespace name of what the children may inherit."""
         self._inherited_bytes = 0
 
     def expand(self, name: bytes, own: Scope) -> tuple[str, bytes]:
@@ -149,7 +148,7 @@ class _Cutter:
         key = prefix.decode()
         return own.get(key, self._root.get(key, "")), local
 
-    def cut(self, start: int, name_end: int, id_start: int, id_end: int, end: int, own: Scope) -> Fragment:
+    def cut(self, start: int, name_end: int, id_start: int, id_end: int, end: int, own: Scope) -> Piece:
         """Cut out one child with its own declarations."""
         body = self._body
         kind = _KINDS.get(self.expand(body[start + 1 : name_end], own), Kind.OTHER)
@@ -161,17 +160,13 @@ class _Cutter:
             self._account(declaration)
             text = head + declaration + text[len(head) :]
             head += declaration
-        inherited: dict[str, bytes] = {}
-        for prefix, mention in self._prefixes:
+        inherits = 0
+        for bit, (prefix, uri) in enumerate(self.declared):
             # As text, for a prefix may stand in values and content as well.
-            if mention in text and prefix not in own:
-                inherited[prefix] = declaration = self.declared.get(prefix) or self._declare(prefix)
-                self._account(declaration)
-        return Fragment(kind, identity, inherited, head, text)
-
-    def _declare(self, prefix: str) -> bytes:
-        declaration = self.declared[prefix] = f' xmlns:{prefix}="{escape(self._root[prefix])}"'.encode()
-        return declaration
+            if prefix in text and prefix.decode() not in own:
+                inherits |= 1 << bit
+                self._account(_declaration(prefix, uri))
+        return kind, identity.encode(), len(head), text, inherits, kind in _IDENTIFIED
 
     def _account(self, declaration: bytes) -> None:
         # Each may have to be repeated on its fragment: a small body must not compose to a huge one.

@@ -12,12 +12,14 @@ class Registry:
 
     def __init__(self) -> None:
         self._packages: dict[str, EventPackage] = {}
+        self._templates: dict[str, tuple[EventPackage, ...]] = {}
 
     def register(self, package: EventPackage) -> None:
         """Serve a package from now on; raises `ValueError` when its name is taken."""
         if package.name in self._packages:
             raise ValueError(f"event package {package.name} is registered already")
         self._packages[package.name] = package
+        self._templates[package.watches] = (*self._templates.get(package.watches, ()), package)
 
     def get(self, name: str) -> EventPackage | None:
         """Return the package of an Event header field, None when it is not served (489)."""
@@ -30,4 +32,4 @@ class Registry:
 
     def templates_of(self, name: str) -> tuple[EventPackage, ...]:
         """The template packages whose state is the watchers of that package (RFC 3857 section 3)."""
-        return tuple(package for package in self._packages.values() if package.watches == name)
+        return self._templates.get(name, ())

@@ -9,9 +9,10 @@ from prometheus_client.registry import Collector
 
 from presence.tally import Histogram, Tally
 
-_GAUGES = {
+_GAUGES: dict[str, tuple[str, list[str]]] = {
     "publications": ("Publications that are stored now.", ["package"]),
     "subscriptions": ("Subscriptions that are held now.", ["package", "status"]),
+    "unfolded": ("Acknowledged changes that are not in the tables yet.", []),
 }
 
 
@@ -38,6 +39,12 @@ class TallyCollector(Collector):
             "NOTIFY requests, by result.",
             ["result"],
             {(r,): n for r, n in tally.notifies.items()},
+        )
+        yield _counter(
+            "folds",
+            "Folds of the journal into the tables, by result.",
+            ["result"],
+            {(r,): n for r, n in tally.folds.items()},
         )
         yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
         for name, (help, labels) in _GAUGES.items():

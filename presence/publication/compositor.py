@@ -1,18 +1,15 @@
 """The event state compositor (RFC 3903): publications of each presentity, kept in order and composed."""
 
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from sys import intern
 
-from presence._fastcore import Message, Wheel
+from presence._fastcore import Message, Renewals
 from presence.errors import (
     BadEvent,
     BadRequest,
     IntervalTooBrief,
     NotFound,
-    RowMissing,
-    SipError,
     StoreError,
     Unavailable,
     UnknownEntityTag,
@@ -20,25 +17,13 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.publication.operation import Operation, classify_publish
-from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import parse_uri
+from presence.publication.holding import Holding, Limits, Resource
+from presence.publication.operation import TABLE, Operation
+from presence.sip.endpoint import Endpoint, ServerTransaction
+from presence.sip.headers import read_address
 from presence.sip.lanes import Lanes
 from presence.store.base import Store, Write
 from presence.values import Aor, Publication
-
-
-class Limits(NamedTuple):
-    """How long a publication may last, in seconds, and how many a presentity may have of one package."""
-
-    min_expires_s: int
-    max_expires_s: int
-    expires_offset_s: int
-    max_publications: int = 64
-
-
-Resource = tuple[str, Aor]
-"""A package's name and a presentity."""
 
 Changed = Callable[[str, Aor, float], None]
 """Told after the commit of a change: package, presentity, and when the request came in."""
@@ -53,6 +38,7 @@ class Compositor:
         store: Store,
         limits: Limits,
         *,
+        endpoint: Endpoint,
         domains: frozenset[str],
         now: float,
         changed: Changed,
@@ -64,79 +50,144 @@ class Compositor:
         self._changed = changed
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
-        self._resources: dict[Resource, dict[str, Publication]] = {}
-        self._expiry = Wheel(1.0, now)
-        self._numbered: dict[int, tuple[Resource, Publication]] = {}
-        self._last_number = 0
+        self._endpoint = endpoint
+        self.holding = Holding(endpoint.transactions, limits, now)
+        self.tags = self.holding.tags
+        self._documents: dict[str, Callable[[str, bytes], object]] = {}
+        for package in map(registry.get, registry.names):
+            if package is not None:
+                self._documents[package.name] = package.read
+                for content_type in package.publishable:
+                    self.tags.serve(package.name, intern(content_type))
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        """Changes of publications of which a refresh is on its way."""
+        self._missing: set[int] = set()
         self._order = 0
-        # An entity-tag is never given twice, not even after a restart (RFC 3903 section 6, step 6).
-        self._tag_prefix = secrets.token_hex(6)
 
     # ---- requests ----
 
     def handle_publish(self, transaction: ServerTransaction, now: float) -> None:
         """Serve a PUBLISH when the presentity's earlier ones are done (RFC 3903 section 6)."""
         request = transaction.request
-        presentity = parse_uri(request.uri).aor()
+        presentity = read_address(request)
         if self._domains and presentity.domain not in self._domains:
             raise NotFound
         package = self._registry.get(request.event)
         if package is None or not package.publishable:
             raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
-        key = (package.name, presentity)
-        self.lanes.run(key, partial(self._attempt, transaction, package, presentity, now))
+        resource = (package.name, presentity)
+        if self.lanes.enter(resource):
+            self._attempt(transaction, package, resource, now)
+        else:
+            self.lanes.wait(resource, partial(self._attempt, transaction, package, resource, now))
 
-    def _attempt(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> None:
+    def _attempt(self, transaction: ServerTransaction, package: EventPackage, resource: Resource, now: float) -> None:
         try:
-            self._publish(transaction, package, presentity, now)
+            self._publish(transaction, package, resource, now)
         except Exception as error:
             transaction.refuse(error)
-            self.lanes.leave((package.name, presentity))
+            self.lanes.leave(resource)
 
-    def _publish(self, transaction: ServerTransaction, package: EventPackage, presentity: Aor, now: float) -> None:
+    def _publish(self, transaction: ServerTransaction, package: EventPackage, resource: Resource, now: float) -> None:
         request = transaction.request
-        resource = (package.name, presentity)
-        held = self._resources.get(resource, {})
-        old = self._precondition(request, held)
+        held = self.holding.of(resource)
+        old = self._precondition(request, resource, held)
+        if old is not None and not self.tags.take(old.number):
+            retry = partial(self._attempt, transaction, package, resource, now)
+            self._waiting.setdefault(old.number, []).append(retry)
+            return
+        try:
+            self._apply(transaction, package, resource, held, old, now)
+        except Exception:
+            if old is not None:
+                self.tags.give(old.number)
+            raise
+
+    def _apply(
+        self,
+        transaction: ServerTransaction,
+        package: EventPackage,
+        resource: Resource,
+        held: Mapping[int, Publication],
+        old: Publication | None,
+        now: float,
+    ) -> None:
+        request = transaction.request
         expires_s = self._expires(request, package)
         body = request.body
-        operation = classify_publish(body=bool(body), entity_tag=old is not None, expires_s=expires_s)
+        operation = TABLE.get((body != b"", old is not None, expires_s == 0))
         if operation is None:
             raise BadRequest("Missing Body")
-        content_type, document = "", None
-        if operation in (Operation.INITIAL, Operation.MODIFY):
-            content_type = self._content_type(request, package)
-            if old is not None and (old.content_type, old.body) == (content_type, body):
-                # Many clients send the whole body again only to refresh it.
-                document = old.document
-            else:
-                document = package.read(content_type, body)
-        if operation is Operation.INITIAL and len(held) >= self._limits.max_publications:
-            raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
-        new = self._successor(operation, old, request, content_type, document, expires_s, now)
-        writes = self._writes(operation, resource, old, new)
-        if operation is Operation.INITIAL and expires_s == 0:
+        if old is None:
+            if len(held) >= self._limits.max_publications:
+                raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
+            new = self._read(request, package, body, None, now)
+            self._insert(transaction, resource, new, expires_s)
+            return
+        etag = self.tags.next_tag(old.number)
+        until = now + expires_s
+        if operation is Operation.REFRESH:
+            write: Write = ("presentity_refresh", (old.row_id, etag, int(until)))
+            done = partial(self._refreshed, transaction, resource, old, etag, until)
+        elif operation is Operation.REMOVE:
+            write = ("presentity_delete", (old.row_id,))
+            done = partial(self._removed, transaction, resource, old, etag, now)
+        else:
+            new = self._read(request, package, body, old, now)
+            values = (int(until), int(now), new.order, new.content_type, body)
+            write = ("presentity_modify", (old.row_id, etag, *values))
+            done = partial(self._modified, transaction, resource, old, new, etag, until)
+        self._store.submit((write,), done)
+
+    def _read(
+        self, request: Message, package: EventPackage, body: bytes, old: Publication | None, now: float
+    ) -> Publication:
+        """Step 5: the event state a request carries."""
+        content_type = self._content_type(request, package)
+        if old is not None and old.body == body and old.content_type == content_type:
+            # Many clients send the whole body again only to refresh it.
+            document = old.document
+        else:
+            document = package.read(content_type, body)
+        self._order += 1
+        return Publication(now, self._order, content_type, body, document)
+
+    def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:
+        new.number = self.tags.reserve()
+        etag = self.tags.next_tag(new.number)
+        if expires_s == 0:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
-            self._reply(transaction, new, 0)
+            self.tags.release(new.number)
+            self._accept(transaction, etag, 0)
             self.lanes.leave(resource)
             return
-        self._store.submit(writes, partial(self._committed, transaction, operation, resource, old, new, expires_s, now))
+        package, (username, domain) = resource
+        until = new.received_at + expires_s
+        new.row_id = self._store.new_id("presentity")
+        key = (new.row_id, username, domain, package, etag)
+        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, None, None)
+        done = partial(self._inserted, transaction, resource, new, etag, until)
+        self._store.submit((("presentity_insert", (*key, *values)),), done)
 
-    def _precondition(self, request: Message, held: dict[str, Publication]) -> Publication | None:
+    def _precondition(
+        self, request: Message, resource: Resource, held: Mapping[int, Publication]
+    ) -> Publication | None:
         """Step 3: the publication SIP-If-Match names."""
-        tags = request.values("SIP-If-Match")
-        if not tags and request.header("SIP-If-Match") is None:
+        entity_tag = request.if_match
+        if entity_tag is None:
             return None
-        if len(tags) != 1 or not tags[0] or " " in tags[0]:
+        if not entity_tag:
             raise BadRequest("SIP-If-Match Must Have One Entity-Tag")
-        found = held.get(tags[0])
+        found = held.get(self.tags.find(request) or self.holding.find_foreign(resource, entity_tag))
         if found is None:
             raise UnknownEntityTag
         return found
 
     def _expires(self, request: Message, package: EventPackage) -> int:
         """Step 4: the interval granted, in seconds."""
-        asked = package.default_expires_s if request.expires is None else request.expires
+        asked = request.expires
+        if asked is None:
+            asked = package.default_expires_s
         if 0 < asked < self._limits.min_expires_s:
             raise IntervalTooBrief(headers=(("Min-Expires", str(self._limits.min_expires_s)),))
         return min(asked, self._limits.max_expires_s)
@@ -146,162 +197,191 @@ class Compositor:
         value = request.header("Content-Type")
         if value is None:
             raise BadRequest("Missing Content-Type")
-        content_type = value.partition(";")[0].strip().lower()
-        coding = (request.header("Content-Encoding") or "identity").strip().lower()
-        if content_type not in package.publishable:
+        essence = value if value in package.publishable else value.partition(";")[0].strip().lower()
+        if essence not in package.publishable:
             raise UnsupportedMediaType(headers=(("Accept", ", ".join(package.publishable)),))
-        if coding != "identity":
+        coding = request.header("Content-Encoding")
+        if coding is not None and (coding or "identity").strip().lower() != "identity":
             raise UnsupportedMediaType(headers=(("Accept-Encoding", "identity"),))
-        return content_type
+        # One string for all publications.
+        return intern(essence)
 
-    def _successor(
-        self,
-        operation: Operation,
-        old: Publication | None,
-        request: Message,
-        content_type: str,
-        document: object,
-        expires_s: int,
-        now: float,
-    ) -> Publication:
-        """Return the publication as it will be, under its new entity-tag (step 6)."""
-        self._order += 1
-        etag = f"{self._tag_prefix}.{self._order:x}"
-        if old is not None and operation in (Operation.REFRESH, Operation.REMOVE):
-            # A refresh is no news: the publication keeps its age, by which the newest wins.
-            return Publication(
-                etag, now + expires_s, old.received_at, old.order, old.content_type, old.body, old.document
-            )
-        return Publication(etag, now + expires_s, now, self._order, content_type, request.body, document)
-
-    def _writes(
-        self, operation: Operation, resource: Resource, old: Publication | None, new: Publication
-    ) -> list[Write]:
-        package, (username, domain) = resource
-        key = (username, domain, package)
-        times = (int(new.expires_at), int(new.received_at), new.order)
-        if operation is Operation.INITIAL:
-            return [Write("presentity_insert", (*key, new.etag, *times, new.content_type, new.body, None, None))]
-        assert old is not None
-        if operation is Operation.REFRESH:
-            return [Write("presentity_refresh", (*key, old.etag, new.etag, *times))]
-        if operation is Operation.MODIFY:
-            return [Write("presentity_modify", (*key, old.etag, new.etag, *times, new.content_type, new.body))]
-        return [Write("presentity_delete", (*key, old.etag))]
-
-    def _committed(
-        self,
-        transaction: ServerTransaction,
-        operation: Operation,
-        resource: Resource,
-        old: Publication | None,
-        new: Publication,
-        expires_s: int,
-        received_at: float,
-        error: StoreError | None,
-    ) -> None:
-        if isinstance(error, RowMissing) and old is not None:
-            # Memory holds nothing that the database does not: the publication is over.
-            self._forget(resource, old)
-            self._changed(*resource, received_at)
-            transaction.refuse(UnknownEntityTag())
-            self.lanes.leave(resource)
-            return
-        if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
-            self.lanes.leave(resource)
-            return
+    def _refused(self, transaction: ServerTransaction, resource: Resource, old: Publication | None) -> None:
         if old is not None:
-            self._forget(resource, old)
-        if operation is not Operation.REMOVE:
-            self._keep(resource, new)
-        self._reply(transaction, new, expires_s)
-        if operation is not Operation.REFRESH:
-            self._changed(*resource, received_at)
+            self.tags.give(old.number)
+        transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         self.lanes.leave(resource)
 
-    def _reply(self, transaction: ServerTransaction, new: Publication, expires_s: int) -> None:
-        shown = max(0, expires_s - self._limits.expires_offset_s)
-        transaction.reply(200, (("Expires", str(shown)), ("SIP-ETag", new.etag)))
+    def _inserted(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        new: Publication,
+        etag: str,
+        until: float,
+        error: StoreError | None,
+    ) -> None:
+        if error is not None:
+            self.tags.release(new.number)
+            self._refused(transaction, resource, None)
+            return
+        self.holding.keep(resource, new, until)
+        self._accept(transaction, etag, until - new.received_at)
+        self._changed(*resource, new.received_at)
+        self.lanes.leave(resource)
+
+    def _modified(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        old: Publication,
+        new: Publication,
+        etag: str,
+        until: float,
+        error: StoreError | None,
+    ) -> None:
+        if error is not None:
+            self._refused(transaction, resource, old)
+            return
+        old.adopt(new)
+        self.holding.renew(old, until)
+        self._accept(transaction, etag, until - new.received_at)
+        self._changed(*resource, new.received_at)
+        self.lanes.leave(resource)
+
+    def _refreshed(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        old: Publication,
+        etag: str,
+        until: float,
+        error: StoreError | None,
+    ) -> None:
+        """Answer a refresh after its commit. It is no news: the publication keeps its age, by which the newest wins."""
+        if error is not None:
+            self._refused(transaction, resource, old)
+            return
+        self.holding.renew(old, until)
+        self._accept(transaction, etag, until - transaction.request.received_at)
+        self.lanes.leave(resource)
+
+    def _removed(
+        self,
+        transaction: ServerTransaction,
+        resource: Resource,
+        old: Publication,
+        etag: str,
+        now: float,
+        error: StoreError | None,
+    ) -> None:
+        if error is not None:
+            self._refused(transaction, resource, old)
+            return
+        self.holding.forget(resource, old)
+        self._accept(transaction, etag, 0)
+        self._changed(*resource, now)
+        self.lanes.leave(resource)
+
+    def _accept(self, transaction: ServerTransaction, etag: str, expires_s: float) -> None:
+        shown = max(0, round(expires_s) - self._limits.expires_offset_s)
+        transaction.accept(f"Expires: {shown}\r\nSIP-ETag: {etag}\r\n")
+
+    # ---- what most are: a publication that goes on ----
+
+    def handle_ordinary(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the requests of a tick that refresh or modify a publication; return the others."""
+        if not self._endpoint.hurried:
+            return requests
+        others, batch, modifications = self.tags.gather(requests, now)
+        if batch is None:
+            return others
+        news: list[tuple[Resource, Publication, Publication]] = []
+        for request, number, granted, content_type in modifications:
+            resource, old = self.holding.numbered(number)
+            body = request.body
+            try:
+                document = old.document if body == old.body else self._documents[resource[0]](content_type, body)
+            except Exception as error:
+                self.tags.give(number)
+                ServerTransaction(self._endpoint, request).refuse(error)
+                continue
+            self._order += 1
+            self.tags.modify(batch, request, number, granted, now, self._order, content_type, body)
+            news.append((resource, old, Publication(now, self._order, content_type, body, document)))
+        if batch.requests:
+            self._store.submit(batch.writes, partial(self._renewed, batch, news, now))
+        return others
+
+    def _renewed(
+        self,
+        batch: Renewals,
+        news: list[tuple[Resource, Publication, Publication]],
+        began: float,
+        error: StoreError | None,
+    ) -> None:
+        endpoint = self._endpoint
+        if error is None:
+            for resource, old, new in news:
+                old.adopt(new)
+                self._changed(*resource, began)
+            self.tags.renewed(batch, endpoint.server_line, began, endpoint.now)
+        else:
+            self.tags.give_back(batch)
+            for request in batch.requests:
+                ServerTransaction(endpoint, request).refuse(error)
+        if self._waiting:
+            for number in self.tags.numbers(batch):
+                for attempt in self._waiting.pop(number, ()):
+                    attempt()
 
     # ---- memory ----
 
-    def _keep(self, resource: Resource, publication: Publication) -> None:
-        self._resources.setdefault(resource, {})[publication.etag] = publication
-        self._last_number = publication.number = (self._last_number + 1) & 0xFFFFFFFF
-        self._numbered[publication.number] = (resource, publication)
-        self._expiry.add(publication.number, publication.expires_at)
+    def missing(self, row_id: int) -> None:
+        """Learn that an operator took a publication's row out of the database."""
+        self._missing.add(row_id)
 
-    def _forget(self, resource: Resource, publication: Publication) -> None:
-        held = self._resources[resource]
-        del held[publication.etag]
-        del self._numbered[publication.number]
-        if not held:
-            del self._resources[resource]
+    def _drop_missing(self, now: float) -> None:
+        # Memory holds nothing that the database does not: those publications are over.
+        gone, self._missing = self._missing, set()
+        for resource, publication in self.holding.with_rows(gone):
+            self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def load(self, now: float) -> None:
         """Take over what the database holds; what expired meanwhile is removed and shown to nobody any more."""
-        for row in self._store.read("presentity_load"):
-            _, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
-            package = self._registry.get(str(event))
-            if package is None or not isinstance(body, bytes):
-                continue
-            kind = str(content_type or package.content_type)
-            try:
-                document = package.read(kind, body)
-            except SipError:
-                # Written by somebody else's tool; `presence db check` names such rows.
-                continue
-            publication = Publication(
-                str(etag), float(expires or 0), float(received or 0), int(order or 0), kind, body, document
-            )
-            self._order = max(self._order, publication.order)
-            if publication.expires_at <= now:
-                write = Write("presentity_delete", (username, domain, event, etag))
-                self._store.submit([write], lambda error: None)
-                continue
-            self._keep((package.name, Aor(str(username), str(domain))), publication)
+        self._order = self.holding.load(self._registry, self._store, now)
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:
         """Return the composed document of a presentity, valid also when nothing is published."""
-        held = self._resources.get((package.name, presentity))
-        if not held:
-            return package.compose(presentity, ())
-        ordered = sorted(held.values(), key=lambda p: (int(p.received_at), p.order))
-        return package.compose(presentity, ordered)
+        return package.compose(presentity, self.holding.publications((package.name, presentity)))
 
     def counts(self) -> dict[str, int]:
         """Return the number of publications by package."""
-        counts: dict[str, int] = {}
-        for (package, _), held in self._resources.items():
-            counts[package] = counts.get(package, 0) + len(held)
-        return counts
+        return self.holding.counts()
 
     # ---- time ----
 
     def tick(self, now: float) -> None:
         """End publications whose time is over (RFC 3903 section 6: the state expires) and tell the watchers."""
-        for number in self._expiry.due(now):
-            resource, publication = self._numbered.get(number, (None, None))
-            if resource is None or publication is None:
-                continue
-            if publication.expires_at > now:
-                self._expiry.add(number, publication.expires_at)
-            else:
-                self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
+        if self._missing:
+            self._drop_missing(now)
+        for number in self.tags.due(now):
+            resource, publication = self.holding.numbered(number)
+            self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def _expire(self, resource: Resource, publication: Publication, now: float) -> None:
-        if publication.number not in self._numbered:
+        # It may have been removed while this waited for its turn, or a refresh be on its way.
+        if not self.holding.holds(publication) or not self.tags.take(publication.number):
             self.lanes.leave(resource)
             return
-        package, (username, domain) = resource
-        write = Write("presentity_delete", (username, domain, package, publication.etag))
-        self._store.submit([write], partial(self._expired, resource, publication, now))
+        write = ("presentity_delete", (publication.row_id,))
+        self._store.submit((write,), partial(self._expired, resource, publication, now))
 
     def _expired(self, resource: Resource, publication: Publication, now: float, error: StoreError | None) -> None:
         if error is None:
-            self._forget(resource, publication)
+            self.holding.forget(resource, publication)
             self._changed(*resource, now)
         else:
-            self._expiry.add(publication.number, now + 5.0)
+            # It comes up again.
+            self.tags.give(publication.number)
         self.lanes.leave(resource)

@@ -22,8 +22,3 @@ TABLE = {
     (False, True, True): Operation.REMOVE,
     (True, True, True): Operation.REMOVE,
 }
-
-
-def classify_publish(*, body: bool, entity_tag: bool, expires_s: int) -> Operation | None:
-    """Return the operation, None for a request with neither body nor entity-tag."""
-    return TABLE.get((body, entity_tag, expires_s == 0))

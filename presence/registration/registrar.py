@@ -144,7 +144,7 @@ def _refuse_older(request: Message, binding: Binding) -> None:
 def _put(aor: Aor, binding: Binding, request: Message) -> Write:
     host, port = request.source
     literal = f"[{host}]" if ":" in host else host
-    return Write(
+    return (
         "bindings_put",
         (
             aor.username,
@@ -162,7 +162,7 @@ def _put(aor: Aor, binding: Binding, request: Message) -> Write:
 
 
 def _delete(aor: Aor, contact: str) -> Write:
-    return Write("bindings_delete", (aor.username, aor.domain, contact))
+    return ("bindings_delete", (aor.username, aor.domain, contact))
 
 
 def _contact_line(binding: Binding, now: float) -> tuple[str, str]:

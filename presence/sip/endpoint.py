@@ -1,9 +1,9 @@
 """The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
-from presence._fastcore import Message, ServerTransactions, build_response
+from presence._fastcore import Message, ServerTransactions
 from presence.errors import (
     BadExtension,
     BadRequest,
@@ -11,6 +11,7 @@ from presence.errors import (
     LoopDetected,
     MethodNotAllowed,
     SipError,
+    StoreError,
     TooManyHops,
     Unavailable,
     UnknownSubscription,
@@ -23,7 +24,7 @@ from presence.tally import Tally
 
 
 class Origin(Protocol):
-    """Where a request came in: a UDP listener or a connection."""
+    """Where a request came in: a UDP listener (whose compiled socket answers by itself) or a connection."""
 
     link: int
     """Number of the way out in the watcher table."""
@@ -51,7 +52,12 @@ class ServerTransaction:
     @property
     def origin(self) -> Origin:
         """Where the request came in."""
-        return cast(Origin, self.request.origin)
+        origin: Origin = self.request.origin
+        return origin
+
+    def accept(self, lines: str) -> None:
+        """Send the 200; `lines` are whole header lines of our own making."""
+        self._endpoint.send(self, 200, "OK", lines)
 
     def reply(self, status: int, headers: Headers = (), reason: str = "") -> None:
         """Send the final response; it is kept for retransmissions of the request."""
@@ -59,7 +65,9 @@ class ServerTransaction:
 
     def refuse(self, error: Exception) -> None:
         """Send the failure response that an error deserves: the one place where errors become responses."""
-        if not isinstance(error, SipError):
+        if isinstance(error, StoreError):
+            error = Unavailable(headers=(("Retry-After", "5"),))
+        elif not isinstance(error, SipError):
             # Ours: the peer hears 500, the operator the rest.
             self._endpoint.fault(self.request, error)
             error = SipError()
@@ -78,17 +86,24 @@ class Endpoint:
     """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
 
     def __init__(self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
         self._tally = tally
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
         self._supported: frozenset[str] = frozenset()
         self._server = f"Server: {software}\r\n" if software else ""
+        self.server_line = self._server.encode()
+        """The Server header line of responses, empty without one."""
         self._allow_events = allow_events
         self._accept = ""
         self.now: float = 0.0
         self.observer: Observer | None = None
         self.draining = False
         """New requests are refused with 503."""
+
+    @property
+    def hurried(self) -> bool:
+        """True while successes need not be told to anybody, so that they can be answered in batches."""
+        return not self.draining and not (self.observer is not None and self.observer.verbose)
 
     def serve(self, method: str, handler: Handler) -> None:
         """Let `handler` take the requests of a method; it replies, now or after a commit, or raises SipError."""
@@ -107,11 +122,19 @@ class Endpoint:
         """Handle one request that is not a retransmission."""
         self.now = now
         method = request.method
-        self._tally.count_request(method)
         transaction = ServerTransaction(self, request)
+        if request.plain and not self.draining:
+            # Nothing of what `_guard` looks at is there, and the transactions have counted it.
+            try:
+                self._handlers[method](transaction, now)
+            except Exception as error:
+                transaction.refuse(error)
+            return
+        if not request.plain:
+            self._tally.count_request(method)
         if method == "ACK":
             # No INVITE was ever accepted here: a stray ACK is never answered (RFC 3261 section 17).
-            self._transactions.abandon(request.transaction)
+            self.transactions.abandon(request.transaction)
             self._tally.drops["stray ACK"] += 1
             return
         if request.error and not request.answerable:
@@ -149,34 +172,29 @@ class Endpoint:
 
     def answer(self, transaction: ServerTransaction, status: int, reason: str, headers: Headers) -> None:
         """Build and send the final response of a transaction."""
-        request = transaction.request
         # What is echoed from the peer must not become a header field of its own.
-        lines = self._server
+        lines = ""
         for name, value in headers:
             lines += f"{name}: {value if value.isprintable() else value.translate(_ONE_LINE)}\r\n"
-        response = build_response(
-            request,
-            status,
-            reason.encode("utf-8", "surrogateescape"),
-            transaction.to_tag or self._stateless_tag(request),
-            lines.encode("utf-8", "surrogateescape"),
-        )
+        self.send(transaction, status, reason, lines)
+
+    def send(self, transaction: ServerTransaction, status: int, reason: str, lines: str) -> None:
+        """Send the final response of a transaction with these header lines, and keep it for retransmissions."""
+        request = transaction.request
         method = request.method
         self._tally.count_response(method, status)
-        if self.observer is not None:
-            self.observer.answered(method, status, reason, request.call_id, request.uri, request.event)
-        self._transactions.complete(request.transaction, response, self.now)
-        cast(Origin, request.origin).respond(request, response)
+        observer = self.observer
+        if observer is not None and (status >= 300 or observer.verbose):
+            observer.answered(method, status, reason, request.call_id, request.uri, request.event)
+        phrase = reason.encode("utf-8", "surrogateescape")
+        fields = (self._server + lines).encode("utf-8", "surrogateescape")
+        self.transactions.answer(request, status, phrase, transaction.to_tag, fields, self.now)
 
     def fault(self, request: Message, error: Exception) -> None:
         """Note an error nobody expected."""
         self._tally.drops["internal error"] += 1
         if self.observer is not None:
             self.observer.faulted(error, request.call_id)
-
-    def _stateless_tag(self, request: Message) -> bytes:
-        # The same To-tag for every copy of a request, also for those no transaction holds (RFC 3261 section 8.2.7).
-        return b"%016x" % (hash((request.branch, request.call_id, request.from_tag)) & 0xFFFFFFFFFFFFFFFF)
 
     def _options(self, transaction: ServerTransaction, now: float) -> None:
         """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from presence._fastcore import Message
 from presence.errors import BadRequest
 from presence.values import Aor
 
@@ -91,6 +92,13 @@ def canonical_user(user: str) -> str:
 def parse_uri(text: str) -> Uri:
     """Parse a SIP, SIPS, PRES, IM or TEL URI; another scheme keeps all behind the colon as its user."""
     return _recall_uri(text) if len(text) <= KEPT_LENGTH else _parse_uri(text)
+
+
+def read_address(request: Message) -> Aor:
+    """Return the address of record a Request-URI names; raises BadRequest."""
+    plain = request.address
+    # Aor._make without its checks: each request passes here.
+    return tuple.__new__(Aor, plain) if plain else parse_uri(request.uri).aor()
 
 
 def _parse_uri(text: str) -> Uri:

@@ -11,7 +11,7 @@ MAX_WAITING = 1000
 Change = Callable[[], None]
 
 
-class _Lane:
+class _Queue:
     __slots__ = ("free", "running", "waiting")
 
     def __init__(self) -> None:
@@ -28,36 +28,52 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[Hashable, _Lane] = {}
+        self.taken: dict[Hashable, _Queue | None] = {}
+        """The lanes that are taken; None for one that nobody waits in, which most changes have to themselves."""
 
-    def run(self, key: Hashable, change: Change, *, bounded: bool = True) -> None:
-        """Run `change` now when the lane is free, else when its turn comes; it ends with `leave(key)`.
+    def enter(self, key: Hashable) -> bool:
+        """Take the lane when it is free, and say so; it is given back by `leave(key)`."""
+        if key in self.taken:
+            return False
+        self.taken[key] = None
+        return True
+
+    def wait(self, key: Hashable, change: Change, *, bounded: bool = True) -> None:
+        """Run `change` when its turn comes, in a lane that `enter` found taken; it ends with `leave(key)`.
 
         Raises `Unavailable` when too many wait already; what must happen (an expiry) is not `bounded`.
         """
-        lane = self._lanes.get(key)
-        if lane is None:
-            self._lanes[key] = _Lane()
-            change()
-        elif bounded and len(lane.waiting) >= MAX_WAITING:
+        queue = self.taken[key]
+        if queue is None:
+            queue = self.taken[key] = _Queue()
+        if bounded and len(queue.waiting) >= MAX_WAITING:
             raise Unavailable("Too Many Requests for One Resource", (("Retry-After", "5"),))
+        queue.waiting.append(change)
+
+    def run(self, key: Hashable, change: Change, *, bounded: bool = True) -> None:
+        """Run `change` now when the lane is free, else when its turn comes (see `wait`)."""
+        if self.enter(key):
+            change()
         else:
-            lane.waiting.append(change)
+            self.wait(key, change, bounded=bounded)
 
     def leave(self, key: Hashable) -> None:
         """Free the lane and let the next change run."""
-        lane = self._lanes[key]
-        lane.free = True
-        if lane.running:
+        queue = self.taken[key]
+        if queue is None:
+            del self.taken[key]
+            return
+        queue.free = True
+        if queue.running:
             # Called by a change that was done at once: the loop below goes on, not a deeper call.
             return
-        lane.running = True
-        while lane.free and lane.waiting:
-            lane.free = False
-            lane.waiting.popleft()()
-        lane.running = False
-        if lane.free:
-            del self._lanes[key]
+        queue.running = True
+        while queue.free and queue.waiting:
+            queue.free = False
+            queue.waiting.popleft()()
+        queue.running = False
+        if queue.free:
+            del self.taken[key]
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self.taken)

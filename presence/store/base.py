@@ -1,38 +1,49 @@
 """What the roles ask of a database: atomic changes, acknowledged in order, and reading."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from presence.errors import StoreError
 
 Value = str | bytes | int | float | None
 
 
-class Write(NamedTuple):
-    """One statement of `sql/queries`, by name, with its parameters in order."""
-
-    query: str
-    params: tuple[Value, ...]
+Write = tuple[str, tuple[Value, ...]]
+"""One statement of `sql/queries`, by name, with its parameters in order."""
 
 
 Done = Callable[[StoreError | None], None]
 
+Missing = Callable[[str, int], None]
+"""Told in the caller's thread that the row a query changed is not there: its name, and the row's number."""
+
 
 class Store(Protocol):
-    """A database with one writer and group commit."""
+    """A database that acknowledges changes in groups.
 
-    def submit(self, writes: Sequence[Write], done: Done) -> None:
-        """Queue one atomic change.
+    There are two kinds of writing queries, and `sql/queries` says which is which. A *journalled* change is
+    acknowledged when it is written down, and is in the tables within a second; whoever submits it knows the
+    state, and reads it from the tables at the start only. A *direct* change is in the tables before it is
+    acknowledged. One submission holds changes of one kind.
+    """
 
-        `done` is called in the caller's thread, in the order of submission: with None after the commit that
-        holds the change, or with the `StoreError` that refused it (then nothing of it was applied).
+    def new_id(self, table: str) -> int:
+        """Return the number of a row to be inserted, which nobody else has or will ever have; raises StoreError."""
+
+    def submit(self, writes: Sequence[tuple[str, tuple[Value, ...]]], done: Done) -> None:
+        """Queue one atomic change; `Write` or a plain pair names each statement.
+
+        `done` is called in the caller's thread, for changes of one kind in the order of submission: with None
+        when the change is as safe as the setting of durability promises, or with the `StoreError` that refused
+        it (then nothing of it was applied). A journalled change that finds no row, because somebody took it out
+        of the table, is acknowledged all the same, and the store's `on_missing` hears of it when it is folded.
         """
 
     def flush(self) -> None:
         """Hand what was submitted since the last call to the writer (the end of a tick)."""
 
     def read(self, query: str, params: tuple[Value, ...] = ()) -> Iterator[tuple[Value, ...]]:
-        """Run a reading query of `sql/queries` on a connection of its own; sees committed changes only."""
+        """Run a reading query of `sql/queries`; sees what is in the tables."""
 
     def close(self) -> None:
-        """Write what is queued, call every `done`, release the file."""
+        """Write what is queued, bring it into the tables, call every `done`, release the file."""

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 
 from presence.errors import StoreError
 from presence.store.base import Value
+from presence.store.journal import Recovery
+from presence.store.opening import MEMORY, inspecting
 from presence.store.queries import load_migrations
-from presence.store.sqlite import MEMORY, inspecting
+from presence.store.submission import decode
+from presence.store.tables import MARK, parse_mark
 
 Ask = Callable[[str], list[tuple[Value, ...]]]
 _Shape = dict[str, dict[str, str]]
@@ -21,6 +24,16 @@ def check(path: str) -> list[str]:
             return list(_problems(ask))
     except StoreError as error:
         return [str(error)]
+
+
+def count_unfolded(path: str) -> int:
+    """Return how many changes a database's journal holds that are not in its tables yet."""
+    with inspecting(path) as ask:
+        identity, mark = parse_mark(ask(f"SELECT value FROM settings WHERE name = '{MARK}'"))
+    try:
+        return sum(len(decode(record)) for record in Recovery(path, identity, mark))
+    except FileNotFoundError:  # a running server is folding it this moment
+        return 0
 
 
 def _problems(ask: Ask) -> Iterator[str]:

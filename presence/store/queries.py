@@ -9,7 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 _PARAMETERS = "-- Parameters: "
-_CHANGES = "-- Changes: at least one row"
+_JOURNALLED = "-- Journalled by: "
+_SUPERSEDES = "-- Supersedes: "
+_HIGHEST = "-- Keeps the highest: "
+_YIELDS = "-- Yields to: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,38 @@ class Query:
     sql: str
     parameters: tuple[str, ...]
     """What ?1, ?2, … stand for."""
-    must_change: bool
-    """True when changing no row means that the row it speaks of is gone, and refuses the change."""
+    key: tuple[str, ...] = ()
+    """The first parameters, which name the row it changes, when it goes through the journal; else empty."""
+    supersedes: tuple[str, ...] = ()
+    """Queries whose earlier changes of the same row need not be made when this one is."""
+    highest: tuple[str, ...] = ()
+    """Parameters that keep the highest value of what is superseded."""
+    yields_to: tuple[str, ...] = ()
+    """Queries whose earlier change of the same row makes this one void."""
+
+    @property
+    def journalled(self) -> bool:
+        """True when its changes are acknowledged from the journal and made in the tables a little later."""
+        return bool(self.key)
+
+    @property
+    def table(self) -> str:
+        """The table a journalled change is made in."""
+        return self.name.rpartition("_")[0]
+
+    @property
+    def needs_row(self) -> bool:
+        """True when finding no row means that somebody took it out."""
+        return self.journalled and self.sql.startswith("UPDATE")
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """When a fold makes its changes: room first, then rows, then what is changed of them.
+
+        Of two updates the one that supersedes the other goes first, for had it come later it would stand alone.
+        """
+        kind = ("DELETE", "INSERT", "UPDATE").index(self.sql[:6])
+        return kind, -len(self.supersedes), self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +80,24 @@ def _sources(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_query(name: str, text: str) -> Query:
-    """Read one statement file: comment lines that name the parameters, then the statement."""
+    """Read one statement file: comment lines that say what it takes and how it is folded, then the statement."""
     lines = text.splitlines()
-    named = next((line.removeprefix(_PARAMETERS) for line in lines if line.startswith(_PARAMETERS)), None)
-    if named is None:
+
+    def declared(mark: str) -> tuple[str, ...]:
+        named = next((line.removeprefix(mark) for line in lines if line.startswith(mark)), "")
+        return tuple(named.split(", ")) if named else ()
+
+    parameters = declared(_PARAMETERS)
+    if not parameters:
         raise ValueError(f"{name}.sql has no line '{_PARAMETERS}…'")
     return Query(
         name=name,
         sql="\n".join(line for line in lines if not line.startswith("--")),
-        parameters=() if named == "none" else tuple(named.split(", ")),
-        must_change=_CHANGES in lines,
+        parameters=() if parameters == ("none",) else parameters,
+        key=declared(_JOURNALLED),
+        supersedes=declared(_SUPERSEDES),
+        highest=declared(_HIGHEST),
+        yields_to=declared(_YIELDS),
     )
 
 

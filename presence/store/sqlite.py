@@ -1,46 +1,48 @@
-"""The database on SQLite: one writer with group commit, checkpoints apart, readers of their own.
+"""The database: changes are acknowledged from a journal of ours and folded into the tables of a SQLite file.
 
-A change is acknowledged after the commit that holds it. All changes of one group share one commit and so
-one fsync; when a group is refused it is halved until the change at fault stands alone, so that one bad
-change does not refuse its neighbours.
+The tables are what everybody else sees; they cost a page of data and one of an index for each random row,
+twice. So an acknowledgement waits for the journal alone (`journal`), a thread brings what is journalled into
+the tables, several changes of a row at once (`fold`), and another moves SQLite's own log (`checkpoint`).
 """
 
-import fcntl
 import os
-import queue
-import threading
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Literal
 
 import apsw
 
-from presence.errors import RowMissing, StoreError
-from presence.store.base import Done, Value, Write
-from presence.store.queries import load_migrations, load_queries
-from presence.store.submission import Finished, Outcome, Submission, cut_groups, refuse, storable
+from presence.errors import StoreError
+from presence.store.base import Done, Missing, Value
+from presence.store.checkpoint import Checkpointer
+from presence.store.fold import FOLD_AFTER_S, FOLD_ROWS, Folder
+from presence.store.journal import SEGMENT_BYTES, Journal, Recovery, segment_paths
+from presence.store.numbers import Numbers
+from presence.store.opening import BUSY_TIMEOUT_MS, MEMORY, adopt, claim, connect, speaking_of
+from presence.store.queries import load_queries
+from presence.store.submission import Finished, Tick, decode, encode, refused, sift, storable
+from presence.store.tables import BLOCK, Direct, Tables
+from presence.store.window import Gone, Window
+from presence.store.writer import Writer
 
-Durability = Literal["commit", "os"]
+Durability = Literal["commit", "os", "periodic", "memory"]
 
-MEMORY = ":memory:"
-APPLICATION_ID = 0x50524553  # "PRES"
-BUSY_TIMEOUT_MS = 5000  # how long an operator's script may hold the write lock before changes are refused
 QUEUE_LIMIT = 100_000
-CHECKPOINT_PAGES = 4000  # 16 MB of log: a page changed often is moved once; half of it costs 4 us a row more
-TRUNCATE_PAGES = 8000  # cutting the log here holds commits up for 50 ms, at twice that for 100 ms
-TRUNCATE_TIMEOUT_MS = 100  # a script's long read must not hold up the writer for longer
-CACHE_KIB = 65_536
+NUMBERED = ("presentity", "active_watchers", "shared_watchers")
+OTHERS_DECIDE = ("watchers_get",)
+"""Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 
 class SqliteStore:
-    """A `Store` in one SQLite file.
+    """A `Store` in one SQLite file and a journal beside it.
 
-    With `call_soon` (such as `loop.call_soon_threadsafe`) a thread writes, and `done` callbacks run in the
-    caller's thread through it; without, `flush` writes and calls them before it returns. All methods belong
-    to the caller's thread. `durability` "commit" survives a loss of power, "os" only the end of the process.
-    `on_commit(seconds, rows)` is told about each group, in the caller's thread.
+    With `call_soon` (such as `loop.call_soon_threadsafe`) threads write, and `done` callbacks run in the caller's
+    thread through it; without, `flush` writes to the tables and calls them before it returns. All methods belong
+    to the caller's thread. `on_commit(seconds, rows)` is told about each group, `on_missing` about rows a fold
+    did not find, both in the caller's thread; `on_trouble(text)`, in any, about folds that have to wait.
     """
 
     def __init__(
@@ -50,80 +52,117 @@ class SqliteStore:
         durability: Durability = "commit",
         call_soon: Callable[[Callable[[], None]], object] | None = None,
         on_commit: Callable[[float, int], None] | None = None,
+        on_missing: Missing | None = None,
+        on_trouble: Callable[[str], None] | None = None,
         queue_limit: int = QUEUE_LIMIT,
+        fold_after_s: float = FOLD_AFTER_S,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        if path == MEMORY and call_soon is not None:
+        if path == MEMORY and call_soon is not None and durability != "memory":
             raise StoreError("a database in memory has one connection and cannot have a writer thread")
         self._queries = load_queries()
+        self._journalled = frozenset(name for name, query in self._queries.items() if query.journalled)
+        self._durability = durability
         self._call_soon, self._on_commit, self._queue_limit = call_soon, on_commit, queue_limit
-        self._tick: list[Submission] = []
-        self._overload: list[Submission] = []
+        self._on_missing, self._on_trouble = on_missing or _ignore, on_trouble
+        self._fold_after_s, self._segment_bytes = fold_after_s, segment_bytes
+        self._tick, self._direct = Tick([], []), list[Direct]()
+        self._overload: list[tuple[int, Done]] = []
         self._outstanding = 0
         self._finished: deque[Finished] = deque()
-        self._due: deque[Outcome] = deque()
-        self._closing = self._closed = False
-        self._writer: _Writer | None = None
-        self._checkpointer: _Checkpointer | None = None
-        with ExitStack() as opened, _speaking_of(path):
-            if path != MEMORY:
-                opened.callback(os.close, _claim(path))
-            self._connection = self._reader = _adopt(path, durability)
-            opened.callback(self._connection.close)
-            if call_soon is not None:
-                self._checkpointer = _Checkpointer(_connect(path, durability), self._connection)
-                opened.callback(self._checkpointer.stop)
-            if path != MEMORY:
-                self._reader = _connect(path, durability)
-                opened.callback(self._reader.close)
-                self._reader.pragma("query_only", True)
-            if self._checkpointer is not None:
-                self._writer = _Writer(self._write, self._checkpointer.gate)
+        self._delivering = self._closing = self._closed = self._stuck = False
+        self._writer: Writer | None = None
+        self._folder: Folder | None = None
+        self._journal: Journal | None = None
+        self._window = Window(self._queries)
+        self._numbers = {table: Numbers(table, BLOCK, self._reserve) for table in NUMBERED}
+        with ExitStack() as opened, speaking_of(path):
+            self._open(path, opened)
             self._opened = opened.pop_all()
 
-    def submit(self, writes: Sequence[Write], done: Done) -> None:
+    # ---- for callers ----
+
+    def new_id(self, table: str) -> int:
+        """Return the number of a row to be inserted (see `Store.new_id`)."""
+        return self._numbers[table].take()
+
+    def submit(self, writes: Sequence[tuple[str, tuple[Value, ...]]], done: Done) -> None:
         """Queue one atomic change (see `Store.submit`).
 
-        When more than `queue_limit` writes are outstanding `done` gets a `StoreError` at the next `flush`,
-        ahead of what is queued: shedding load must not wait for the load.
+        When more than `queue_limit` writes are outstanding, or too much is not in the tables yet, `done` gets a
+        `StoreError` at the next `flush`, ahead of what is queued: shedding load must not wait for the load.
         """
         if self._closed:
             raise StoreError("the database is closed")
-        try:
-            submission = Submission(tuple((self._queries[name], params) for name, params in writes), done)
-        except KeyError as error:
-            raise StoreError(f"there is no query named {error}") from None
-        self._outstanding += len(writes)
-        (self._overload if self._outstanding > self._queue_limit else self._tick).append(submission)
+        count = len(writes)
+        known = self._journalled
+        # Plain pairs: the journal takes them as they are.
+        journalled = [(name, params) for name, params in writes if name in known]
+        direct = None if len(journalled) == count > 0 else self._read_direct(writes, done)
+        self._outstanding += count
+        if self._outstanding > self._queue_limit or (self._folder is not None and self._folder.full):
+            self._overload.append((count, done))
+        elif direct is not None:
+            self._direct.append(direct)
+        else:
+            tick_writes, dones = self._tick
+            tick_writes += journalled
+            dones.append((count, done))
 
     def flush(self) -> None:
         """Hand what was submitted since the last call to the writer (the end of a tick)."""
-        tick, self._tick = self._tick, []
-        overload, self._overload = self._overload, []
-        if self._writer is not None:
-            if tick:
+        at_once = False
+        if self._tick.dones:
+            tick, self._tick = self._tick, Tick([], [])
+            if self._writer is not None:
                 self._writer.put(tick)
-        else:
-            for group in cut_groups(tick):
-                self._write(group)
-        if overload:
-            outcomes = refuse(overload, StoreError("the database is overloaded"))
-            self._finished.append(Finished(outcomes, 0, 0.0))
-        if overload or self._writer is None:
+            else:
+                self._finished.append(self._acknowledge(tick))
+                at_once = True
+        if self._direct:
+            direct, self._direct = self._direct, []
+            if self._folder is not None:
+                self._folder.write(direct)
+            else:
+                self._write_direct(direct)
+                at_once = True
+        if self._overload:
+            overload, self._overload = self._overload, []
+            self._finished.append(refused(overload, StoreError("the database is overloaded")))
+            at_once = True
+        if at_once:
             self._deliver()
 
     def read(self, query: str, params: tuple[Value, ...] = ()) -> Iterator[tuple[Value, ...]]:
-        """Run a reading query of `sql/queries` on a connection of its own; sees committed changes only."""
+        """Run a reading query of `sql/queries`; sees what is in the tables."""
         if query not in self._queries:
             raise StoreError(f"there is no query named '{query}'")
+        reader = self._others if query in OTHERS_DECIDE else self._reader
+        sql = self._queries[query].sql
         try:
-            yield from _execute(self._reader.cursor(), self._queries[query].sql, params)
+            try:
+                yield from reader.cursor().execute(sql, params)
+            except UnicodeEncodeError:
+                yield from reader.cursor().execute(sql, storable(params))
         except apsw.Error as error:
             raise StoreError(f"cannot read {query}: {error}") from error
 
-    def close(self) -> None:
-        """Write what is queued, call every `done`, release the file; a second call does nothing.
+    @property
+    def unfolded(self) -> int:
+        """How many acknowledged changes are not in the tables yet."""
+        return self._folder.unfolded if self._folder is not None else 0
 
-        What those callbacks submit is written too; what is submitted by the callbacks of that is refused.
+    def count_folds(self) -> dict[str, int]:
+        """Return how many folds were `done` and how many `failed` and were tried again."""
+        if self._folder is None:
+            return {}
+        return {"done": self._folder.folds, "failed": self._folder.failures}
+
+    def close(self) -> None:
+        """Write what is queued, fold it, call every `done`, release the file; a second call does nothing.
+
+        What those callbacks submit is written too; what is submitted by the callbacks of that is refused. What
+        cannot be folded, because a script holds the lock, stays in the journal for the next start.
         """
         if self._closing:
             return
@@ -134,240 +173,214 @@ class SqliteStore:
             finally:
                 if self._writer is not None:
                     self._writer.stop()
-                self._writer = self._call_soon = None  # the rest is written here and now
+                if self._folder is not None:
+                    self._stuck = not self._folder.stop()
+                    if self._stuck:
+                        fate = "wait in the journal for the next start" if self._journal else "are lost"
+                        self._trouble(f"the tables cannot be written: {self.unfolded} acknowledged changes {fate}")
+                self._writer = self._folder = self._call_soon = None  # the rest is written here and now
             try:
                 self._deliver()
             finally:
                 self._closed = True
                 self.flush()
+                if self._journal is not None:
+                    self._journal.close(remove=not self._stuck)
 
-    def _write(self, group: list[Submission]) -> None:
-        """Commit a group; with a writer this runs in its thread."""
+    # ---- opening ----
+
+    def _open(self, path: str, opened: ExitStack) -> None:
+        full = self._durability in ("commit", "periodic")
+        if path != MEMORY:
+            opened.callback(os.close, claim(path))
+        writer = adopt(path, full=full)
+        opened.callback(writer.close)
+        if path != MEMORY:
+            # Whatever this start promises, what an earlier one has promised is kept.
+            self._tables = Tables(writer, self._queries, full=True)
+            self._recover(path)
+        self._tables = Tables(writer, self._queries, full=full)
+        self._connection = writer
+        self._reader = self._others = writer
+        if path != MEMORY:
+            self._reader = self._others = connect(path, full=full)
+            opened.callback(self._reader.close)
+            self._reader.pragma("query_only", True)
+        if self._durability == "memory":
+            self._reader = adopt(MEMORY, full=False)
+            opened.callback(self._reader.close)
+            self._tables = Tables(self._reader, self._queries, full=False)
+        for table, first in self._tables.reserve(NUMBERED).items():
+            self._numbers[table].reserved(first)
+        if self._durability != "memory" and self._call_soon is not None:
+            self._start(path, opened, full=full)
+
+    def _recover(self, path: str) -> None:
+        """Bring into the tables what an ended server left in its journal."""
+        identity, mark = self._tables.read_mark()
+        if not segment_paths(path):
+            return
+        recovery = Recovery(path, identity, mark)
+        for record in recovery:
+            try:
+                self._window.absorb(decode(record))
+            except (KeyError, ValueError) as error:
+                raise StoreError(f"{path}: the journal holds what this version cannot read: {error}") from error
+            if len(self._window) >= FOLD_ROWS:
+                self._fold_here((identity, recovery.last))
+        self._fold_here((identity, recovery.last))
+        if recovery.lost:
+            self._trouble(f"{path}: the journal has a gap before record {recovery.lost}; what follows is left out")
+        # From here on the old segments are of no journal at all.
+        self._tables.fold([], (0, 0), last=True, timeout_ms=BUSY_TIMEOUT_MS)
+        for segment in segment_paths(path):
+            with suppress(OSError):
+                os.unlink(segment)
+
+    def _start(self, path: str, opened: ExitStack, *, full: bool) -> None:
+        """Start the threads, each with what it owns."""
+        checkpointer = Checkpointer(connect(path, full=full), self._tables.connection)
+        opened.callback(checkpointer.stop)
+        identity = secrets.randbits(63)
+        self._tables.fold([], (identity, 0), last=True, timeout_ms=BUSY_TIMEOUT_MS)
+        if self._durability != "periodic":
+            try:
+                self._journal = Journal(path, identity, sync=full, segment_bytes=self._segment_bytes)
+            except OSError as error:
+                raise StoreError(f"cannot open the journal of {path}: {error.strerror}") from error
+        self._folder = Folder(
+            self._tables,
+            self._window,
+            checkpointer.gate,
+            identity=identity,
+            journal=self._journal,
+            after_s=self._fold_after_s,
+            written=self._written,
+            folded=lambda gone: self._finish(Finished([], gone=tuple(gone))),
+            troubled=self._trouble,
+        )
+        if self._durability == "commit":
+            self._writer = Writer(lambda ticks: self._finish(self._append(ticks)))
+
+    def _reserve(self, numbers: Numbers) -> None:
+        if self._folder is not None:
+            self._folder.reserve(numbers)
+        else:
+            with suppress(StoreError):  # there is a block left, and the next attempt tells
+                numbers.reserved(self._tables.reserve([numbers.table])[numbers.table])
+
+    # ---- writing ----
+
+    def _read_direct(self, writes: Sequence[tuple[str, tuple[Value, ...]]], done: Done) -> Direct:
+        if any(name in self._journalled for name, _ in writes):
+            raise StoreError("a submission is either journalled or direct")
+        try:
+            return Direct(tuple((self._queries[name], params) for name, params in writes), done)
+        except KeyError as error:
+            raise StoreError(f"there is no query named {error}") from None
+
+    def _acknowledge(self, tick: Tick) -> Finished:
+        """Settle journalled changes in the caller's thread, as the durability has it."""
+        if self._durability == "memory":
+            return Finished(tick.dones, rows=len(tick.writes))
+        if self._folder is None:
+            return self._store(tick)
+        if self._journal is not None:
+            return self._append([tick])
+        self._folder.add(0, tick.writes, 1000 * len(tick.writes))
+        return Finished(tick.dones, rows=len(tick.writes))
+
+    def _append(self, ticks: list[Tick]) -> Finished:
+        """Write a group into the journal, in whichever thread."""
+        assert self._journal is not None
+        assert self._folder is not None
         started = time.perf_counter()
-        outcomes = _apply(self._connection, group)
-        rows = sum(len(outcome.submission.writes) for outcome in outcomes if outcome.error is None)
-        self._finished.append(Finished(outcomes, rows, time.perf_counter() - started))
+        writes, dones = ticks[0]
+        if len(ticks) > 1:
+            writes = [write for tick in ticks for write in tick.writes]
+            dones = [done for tick in ticks for done in tick.dones]
+        errors: list[StoreError | None] | None = None
+        try:
+            record = encode(writes)
+        except ValueError:
+            writes, errors = sift(Tick(writes, dones))
+            record = encode(writes)
+        try:
+            number = self._journal.append(record) if writes else 0
+        except OSError as error:
+            return refused(dones, StoreError(f"the journal cannot be written: {error.strerror}"))
+        if writes:
+            self._folder.add(number, writes, len(record))
+        return Finished(dones, errors, len(writes), time.perf_counter() - started)
+
+    def _store(self, tick: Tick) -> Finished:
+        """Bring journalled changes into the tables without a journal."""
+        started = time.perf_counter()
+        if self._stuck:
+            return refused(tick.dones, StoreError("the database is locked and closing"))
+        try:
+            self._window.absorb(tick.writes)
+            gone = self._fold_here(None)
+        except apsw.Error as error:
+            self._window = Window(self._queries)
+            return refused(tick.dones, StoreError(f"the database cannot be written: {error}"))
+        for text in self._tables.lost:
+            self._trouble(f"an acknowledged change cannot be stored: {text}")
+        self._tables.lost.clear()
+        seconds = time.perf_counter() - started
+        return Finished(tick.dones, rows=len(tick.writes), seconds=seconds, gone=tuple(gone))
+
+    def _fold_here(self, mark: tuple[int, int] | None) -> list[Gone]:
+        batches = self._window.take(1 << 62)
+        found = self._tables.fold([batches], mark, last=True, timeout_ms=BUSY_TIMEOUT_MS)
+        return list({(name.rpartition("_")[0], number): (name, number) for name, number in reversed(found)}.values())
+
+    def _write_direct(self, group: list[Direct]) -> None:
+        started = time.perf_counter()
+        self._written(group, self._tables.commit(group), time.perf_counter() - started)
+
+    def _written(self, group: list[Direct], errors: list[StoreError | None], seconds: float) -> None:
+        rows = sum(len(direct.writes) for direct, error in zip(group, errors, strict=True) if error is None)
+        self._finish(Finished([(len(direct.writes), direct.done) for direct in group], errors, rows, seconds))
+
+    def _trouble(self, text: str) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(text)
+
+    # ---- answers ----
+
+    def _finish(self, finished: Finished) -> None:
+        """Have a group's callbacks called in the caller's thread."""
+        self._finished.append(finished)
         if self._call_soon is not None:
             with suppress(RuntimeError):  # the loop is gone; `close` delivers
                 self._call_soon(self._deliver)
 
     def _deliver(self) -> None:
         """Call the `done` of every finished group, in order; one that raises does not silence the others."""
+        if self._delivering:  # a callback came back here by `flush`: its turn comes
+            return
+        self._delivering = True
         failure: Exception | None = None
-        while self._due or self._finished:
-            if not self._due:
-                outcomes, rows, seconds = self._finished.popleft()
-                if self._on_commit is not None and rows:
-                    self._on_commit(seconds, rows)
-                self._due.extend(outcomes)
-                continue
-            submission, error = self._due.popleft()  # one by one: a callback may come back here by `flush`
-            self._outstanding -= len(submission.writes)
-            try:
-                submission.done(error)
-            except Exception as raised:
-                failure = failure or raised
+        while self._finished:
+            dones, errors, rows, seconds, gone = self._finished.popleft()
+            if self._on_commit is not None and rows:
+                self._on_commit(seconds, rows)
+            for index, (count, done) in enumerate(dones):
+                self._outstanding -= count
+                try:
+                    done(None if errors is None else errors[index])
+                except Exception as raised:
+                    failure = failure or raised
+            for query, number in gone if not self._closing else ():
+                try:
+                    self._on_missing(query, number)
+                except Exception as raised:
+                    failure = failure or raised
+        self._delivering = False
         if failure is not None:
             raise failure
 
 
-class _Writer:
-    """The thread that commits: each turn takes everything that is queued."""
-
-    def __init__(self, write: Callable[[list[Submission]], None], gate: threading.Lock) -> None:
-        self._write, self._gate = write, gate
-        self._ticks: queue.SimpleQueue[list[Submission] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="presence-writer", daemon=True)
-        self._thread.start()
-
-    def put(self, tick: list[Submission]) -> None:
-        self._ticks.put(tick)
-
-    def stop(self) -> None:
-        """Return when everything that was put is written."""
-        self._ticks.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        going_on = True
-        while going_on:
-            ticks = [self._ticks.get()]
-            while not self._ticks.empty():
-                ticks.append(self._ticks.get())
-            going_on = None not in ticks
-            for group in cut_groups([submission for tick in ticks if tick for submission in tick]):
-                with self._gate:
-                    self._write(group)
-
-
-class _Checkpointer:
-    """The thread that moves the write-ahead log into the database, so that no commit waits for it."""
-
-    def __init__(self, connection: apsw.Connection, writer: apsw.Connection) -> None:
-        self.gate = threading.Lock()
-        """Held by whoever writes; the log is cut short while nobody does."""
-        self._connection = connection
-        connection.set_busy_timeout(TRUNCATE_TIMEOUT_MS)
-        self._pages = 0
-        self._moved = 0
-        self._truncate_at = TRUNCATE_PAGES
-        self._stopping = False
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence-checkpoint", daemon=True)
-        writer.set_wal_hook(self._on_commit)  # replaces the automatic checkpoint inside the commit
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
-        self._thread.join()
-        with suppress(apsw.Error):  # an operator's script reads or writes: the next start takes it from there
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._connection.close()
-
-    def _on_commit(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        if pages < self._moved:  # the log began anew
-            self._moved = 0
-        self._pages = pages
-        if pages - self._moved >= CHECKPOINT_PAGES:
-            self._wake.set()
-        return apsw.SQLITE_OK
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            if self._stopping:
-                return
-            with suppress(apsw.Error):  # tried again after the next commit
-                self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        _, self._moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if self._pages < self._truncate_at:
-            return
-        # Commits that never pause keep the log from beginning anew; most is moved by now, the rest is short.
-        self._truncate_at = 2 * self._pages
-        with self.gate:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._moved, self._truncate_at = 0, TRUNCATE_PAGES
-
-
-def _apply(connection: apsw.Connection, group: list[Submission]) -> list[Outcome]:
-    """Commit a group, or of its halves what can be committed."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute("BEGIN IMMEDIATE")
-    except apsw.Error as refused:  # locked, read-only: whose change it is makes no difference
-        return refuse(group, StoreError(f"the database cannot be written: {refused}"))
-    try:
-        for submission in group:
-            for query, params in submission.writes:
-                _execute(cursor, query.sql, params)
-                if query.must_change and not connection.changes():
-                    raise RowMissing(f"{query.name} found no row")
-        cursor.execute("COMMIT")
-    except Exception as refused:
-        if connection.in_transaction:
-            with suppress(apsw.Error):
-                cursor.execute("ROLLBACK")
-        if len(group) > 1:
-            middle = len(group) // 2
-            return _apply(connection, group[:middle]) + _apply(connection, group[middle:])
-        if isinstance(refused, RowMissing):
-            return refuse(group, refused)
-        return refuse(group, StoreError(f"the database refused the change: {refused}"))
-    return [Outcome(submission, None) for submission in group]
-
-
-def _execute(cursor: apsw.Cursor, sql: str, params: tuple[Value, ...]) -> apsw.Cursor:
-    try:
-        return cursor.execute(sql, params)
-    except UnicodeEncodeError:
-        return cursor.execute(sql, storable(params))
-
-
-def _claim(path: str) -> int:
-    """Keep other servers (not operators' scripts) away from the file; create it where it is missing."""
-    real = os.path.realpath(path)
-    try:
-        os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
-        lock_fd = os.open(f"{real}-lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(f"cannot open {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(FileExistsError):
-            os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except BlockingIOError as error:
-        os.close(lock_fd)
-        raise StoreError(f"{path}: the database is used by another presence server") from error
-    except OSError as error:
-        os.close(lock_fd)
-        raise StoreError(f"cannot open {path}: {error.strerror}") from error
-    return lock_fd
-
-
-def _connect(path: str, durability: Durability) -> apsw.Connection:
-    connection = apsw.Connection(path)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("synchronous", "FULL" if durability == "commit" else "NORMAL")
-    connection.pragma("cache_size", -CACHE_KIB)
-    return connection
-
-
-def _adopt(path: str, durability: Durability) -> apsw.Connection:
-    """Open the writer's connection: make sure that the file is ours, and bring its schema up to date."""
-    connection = _connect(path, durability)
-    try:
-        _identify(connection, path)
-        if path != MEMORY and connection.pragma("journal_mode", "wal") != "wal":
-            raise StoreError(f"{path}: the file system cannot hold a write-ahead log")
-        _migrate(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _identify(connection: apsw.Connection, path: str) -> None:
-    owner = connection.pragma("application_id")
-    if owner not in (0, APPLICATION_ID):
-        raise StoreError(f"{path} belongs to another application (application_id {owner})")
-    version, known = connection.pragma("user_version"), len(load_migrations())
-    if version > known:
-        raise StoreError(f"{path} has schema version {version}; this server knows versions up to {known}")
-
-
-def _migrate(connection: apsw.Connection, path: str) -> None:
-    for migration in load_migrations()[connection.pragma("user_version") :]:
-        try:
-            with connection:
-                connection.execute(migration.sql)
-                connection.pragma("application_id", APPLICATION_ID)
-                connection.pragma("user_version", migration.number)
-        except apsw.Error as error:
-            raise StoreError(f"{path}: migration {migration.name} failed: {error}") from error
-
-
-@contextmanager
-def _speaking_of(path: str) -> Iterator[None]:
-    try:
-        yield
-    except apsw.NotADBError as error:
-        raise StoreError(f"{path} is not a SQLite database") from error
-    except apsw.Error as error:
-        raise StoreError(f"cannot open {path}: {error}") from error
-
-
-@contextmanager
-def inspecting(path: str) -> Iterator[Callable[[str], list[tuple[Value, ...]]]]:
-    """Open a database for looking only; MEMORY shows the schema this server would create."""
-    with _speaking_of(path), ExitStack() as opened:
-        if path == MEMORY:
-            connection = _adopt(MEMORY, "os")
-        else:
-            connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-        opened.callback(connection.close)
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        yield lambda sql: list(connection.execute(sql))
+def _ignore(_query: str, _row: int) -> None:
+    """Nobody wants to hear of missing rows."""

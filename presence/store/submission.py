@@ -1,54 +1,68 @@
-"""What waits for the writer: atomic changes, gathered into groups that share one commit."""
+"""What waits for its answer: atomic changes, gathered by tick, and what became of them."""
 
-from collections.abc import Iterator
+import marshal
 from typing import NamedTuple
 
 from presence.errors import StoreError
 from presence.store.base import Done, Value
-from presence.store.queries import Query
+from presence.store.window import Change, Gone
 
-GROUP_LIMIT = 2000  # writes in one commit: more gain no throughput and delay the first answer
-
-
-class Submission(NamedTuple):
-    """One atomic change and whom to tell about it."""
-
-    writes: tuple[tuple[Query, tuple[Value, ...]], ...]
-    done: Done
+_FORMAT = 2  # of marshal: the first that every later Python reads and that writes each object out
 
 
-class Outcome(NamedTuple):
-    """What became of a submission; None is committed."""
+class Tick(NamedTuple):
+    """Journalled changes of one tick: all writes in order, and for each submission how many were its own."""
 
-    submission: Submission
-    error: StoreError | None
+    writes: list[Change]
+    dones: list[tuple[int, Done]]
 
 
 class Finished(NamedTuple):
-    """One group when the writer is through with it."""
+    """One group when it is through: whom to tell, and the error of each (None: of nobody)."""
 
-    outcomes: list[Outcome]
-    rows: int
-    seconds: float
-
-
-def refuse(group: list[Submission], error: StoreError) -> list[Outcome]:
-    """Return the outcomes of a group of which nothing was applied."""
-    return [Outcome(submission, error) for submission in group]
+    dones: list[tuple[int, Done]]
+    errors: list[StoreError | None] | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    gone: tuple[Gone, ...] = ()
+    """Rows a fold did not find."""
 
 
-def cut_groups(submissions: list[Submission]) -> Iterator[list[Submission]]:
-    """Cut into groups of at most GROUP_LIMIT writes; a submission is never cut."""
-    group: list[Submission] = []
-    size = 0
-    for submission in submissions:
-        if group and size + len(submission.writes) > GROUP_LIMIT:
-            yield group
-            group, size = [], 0
-        group.append(submission)
-        size += len(submission.writes)
-    if group:
-        yield group
+def refused(dones: list[tuple[int, Done]], error: StoreError) -> Finished:
+    """Return the outcome of a group of which nothing was applied."""
+    return Finished(dones, [error] * len(dones))
+
+
+def encode(writes: list[Change]) -> bytes:
+    """Return a record of the journal; raises ValueError when there is a value that is none of ours."""
+    return marshal.dumps(writes, _FORMAT)
+
+
+def decode(record: bytes) -> list[Change]:
+    """Return what `encode` was given; raises ValueError."""
+    try:
+        writes: list[Change] = marshal.loads(record)
+    except (EOFError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    return writes
+
+
+def sift(tick: Tick) -> tuple[list[Change], list[StoreError | None]]:
+    """Return what can be written of a tick that as a whole cannot, and the error of each submission."""
+    writes: list[Change] = []
+    errors: list[StoreError | None] = []
+    at = 0
+    for count, _ in tick.dones:
+        own = tick.writes[at : at + count]
+        at += count
+        try:
+            encode(own)
+        except ValueError as error:
+            errors.append(StoreError(f"the change cannot be written: {error}"))
+        else:
+            writes += own
+            errors.append(None)
+    return writes, errors
 
 
 _PRIVATE_USE = {surrogate: 0x100000 + surrogate for surrogate in range(0xD800, 0xE000)}

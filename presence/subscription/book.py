@@ -1,12 +1,13 @@
 """What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
 
 from presence._fastcore import Fanout, Message
+from presence.errors import Forbidden
 from presence.sip.headers import split_values
 from presence.sip.lanes import Lanes
 from presence.store.base import Write
 from presence.subscription.dialog import Dialog, Target
 from presence.subscription.notify import Notify
-from presence.subscription.rows import Key, key_of
+from presence.subscription.rows import Key
 from presence.subscription.ways import Ways
 
 
@@ -52,7 +53,7 @@ class Book:
         """Remember what is unusual about a new subscription."""
         if shared:
             self._shared.add(slot)
-        if dialog.request_line()[0] != dialog.contact:
+        if dialog.route and dialog.request_line()[0] != dialog.contact:
             self._strict[self._table.facts(slot).owner] = dialog.route
 
     def forget(self, slot: int, owner: int) -> None:
@@ -79,14 +80,20 @@ class Book:
             # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
             self._table.resend(slot)
 
-    def reaches(self, link: int, target: Target) -> bool:
-        """Whether there is a listener of the target's transport and address family."""
-        return self._ways.choose(link, target) is not None
+    def way(self, link: int, target: Target) -> int:
+        """Return the listener by which the target is reached; raises Forbidden when there is none."""
+        way = self._ways.choose(link, target)
+        if way is None:
+            raise Forbidden("No Listener Reaches the Contact Address")
+        return way
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""
-        resource = self._notify.resource_of(slot)
-        return key_of(self._table, slot, resource.presentity, resource.package.name, shared=slot in self._shared)
+        return Key(self._table.facts(slot).row_id, slot in self._shared)
+
+    def find_rows(self, keys: set[Key]) -> list[int]:
+        """Return the slots of the subscriptions whose rows these are."""
+        return [slot for slot in self._table.slots_of({key.row_id for key in keys}) if self.key(slot) in keys]
 
     def removal(self, slot: int) -> list[Write]:
         """Return what removes a subscription from the database."""

@@ -16,6 +16,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_ROUTES = 16
 
+KEPT = 65_536
+"""Addresses that are remembered as allowed or not."""
+
 MAX_DIALOG_BYTES = 10_000
 """Header fields of one dialog together; the watcher table holds some more, for our own tag and Contact."""
 
@@ -33,7 +36,8 @@ class Target(NamedTuple):
     flow: int = 0
 
     def __str__(self) -> str:
-        return f"{self.transport.lower()}:{self.host}:{self.port}"
+        transport = "udp" if self.transport == "UDP" else "tcp"
+        return f"{transport}:{self.host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -77,17 +81,8 @@ class Dialog(NamedTuple):
     def parts(self, event_id: str, local_tag: str = "", local_contact: str = "") -> tuple[bytes, ...]:
         """Return the strings the watcher table keeps (`WatcherTable.fill`)."""
         uri, route = self.request_line()
-        texts = (
-            uri,
-            route,
-            self.local,
-            self.remote,
-            self.remote_tag,
-            self.call_id,
-            event_id,
-            local_tag,
-            local_contact,
-        )
+        own = (event_id, local_tag, local_contact)
+        texts = (uri, route, self.local, self.remote, self.remote_tag, self.call_id, *own)
         return tuple([text.encode("utf-8", "surrogateescape") for text in texts])
 
 
@@ -140,7 +135,23 @@ def watcher_of(dialog: Dialog) -> Aor:
     return read_aor(dialog.remote)
 
 
-def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: tuple[Network, ...]) -> Target:
+class AllowedTargets:
+    """The networks the configuration lets us send to."""
+
+    def __init__(self, networks: tuple[Network, ...]) -> None:
+        self.networks = networks
+        self._known = lru_cache(KEPT)(self._has)
+
+    def __contains__(self, host: object) -> bool:
+        """Whether we may send to an IP address; raises ValueError for a name."""
+        return self._known(host)
+
+    def _has(self, host: str) -> bool:
+        address = _read_address(host)
+        return any(address in network for network in self.networks)
+
+
+def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: AllowedTargets) -> Target:
     """Decide where NOTIFYs go; raises Forbidden when the configuration does not let us send there.
 
     A connection the SUBSCRIBE came in on is used while it stands (RFC 5626 section 5.3); else the first route or the
@@ -152,19 +163,12 @@ def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allow
     else:
         transport = hop.params.get("transport", "udp").upper()
         target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
-    if not is_allowed(target.host, allowed):
+    if target.host not in allowed:
         raise Forbidden("Contact Address Not Allowed")
     return target
 
 
-@lru_cache(4096)
-def is_allowed(host: str, allowed: tuple[Network, ...]) -> bool:
-    """Whether the configuration lets us send to an address; raises ValueError for a name."""
-    address = _read_address(host)
-    return any(address in network for network in allowed)
-
-
-@lru_cache(4096)
+@lru_cache(KEPT)
 def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the address, as IPv4 when it is mapped into IPv6; raises ValueError for a name."""
     address = ipaddress.ip_address(text)

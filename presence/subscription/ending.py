@@ -9,6 +9,7 @@ from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.machine import Input, decide_transition
 from presence.subscription.notify import Notify
+from presence.subscription.rows import Key
 from presence.values import SubscriptionStatus
 
 RETRY_S = 5.0
@@ -24,6 +25,7 @@ class Ending:
         self._notify = notify
         self._book = book
         self._unfinished: list[tuple[float, int, Input]] = []
+        self._missing: set[Key] = set()
         self.observer: Observer | None = None
 
     def end(self, slot: int, happened: Input, now: float) -> None:
@@ -36,6 +38,23 @@ class Ending:
             self._book.lanes.leave(owner)
             return
         self._store.submit(self._book.removal(slot), partial(self._ended, slot, owner, happened, now))
+
+    def missing(self, row_id: int, *, shared: bool) -> None:
+        """Learn that an operator took a subscription out of the database: it ends at the next tick."""
+        self._missing.add(Key(row_id, shared))
+
+    def _end_missing(self) -> None:
+        # All at once: finding them takes a look at every row.
+        keys, self._missing = self._missing, set()
+        for slot in self._book.find_rows(keys):
+            owner = self._table.facts(slot).owner
+            self._book.lanes.run(owner, partial(self._vanish, slot, owner, self._book.key(slot)), bounded=False)
+
+    def _vanish(self, slot: int, owner: int, key: Key) -> None:
+        # It may have ended while this waited for its turn, and its row in the table be another's.
+        if self._table.state(slot) in ("active", "pending") and self._book.key(slot) == key:
+            self.terminate(slot, Input.DEACTIVATED)
+        self._book.lanes.leave(owner)
 
     def _still(self, slot: int, happened: Input, now: float) -> bool:
         """Whether the reason to end it holds: it may have been refreshed, or its row be another's by now."""
@@ -63,7 +82,7 @@ class Ending:
         status, event, reason = transition
         resource = self._notify.resource_of(slot)
         if self.observer is not None:
-            call_id = self._book.key(slot).call_id
+            call_id = self._table.dialog(slot)[5].decode("utf-8", "surrogateescape")
             self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
         self._notify.watcher_changed(resource, slot, status, event)
         shown = happened is Input.UNSUBSCRIBED and facts.view > 0
@@ -76,7 +95,9 @@ class Ending:
         self._notify.release_unused(resource)
 
     def tick(self, now: float) -> None:
-        """Try again what the database refused."""
+        """End what is missing in the database, and try again what that refused."""
+        if self._missing:
+            self._end_missing()
         if self._unfinished and self._unfinished[0][0] <= now:
             due, self._unfinished = self._unfinished, []
             for at, slot, happened in due:

@@ -8,16 +8,15 @@ from presence.errors import (
     Forbidden,
     NotFound,
     OutOfOrder,
-    RowMissing,
     StoreError,
     Unavailable,
     UnknownSubscription,
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import ALLOW, BLOCK, Decision, Policy
+from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import parse_uri
+from presence.sip.headers import read_address, read_aor
 from presence.store.base import Store, Write
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
@@ -30,9 +29,15 @@ from presence.subscription.dialog import (
 )
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
-from presence.subscription.notify import Notify
-from presence.subscription.request import LAST_INSTANT, Draft, Limits, Renewal, check_bodies, granted_s
-from presence.subscription.rows import Key
+from presence.subscription.notify import Notify, Resource
+from presence.subscription.request import (
+    Draft,
+    Limits,
+    Renewal,
+    check_bodies,
+    granted_s,
+    until_at,
+)
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
 
 
@@ -68,15 +73,18 @@ class Notifier:
         if package is None:
             raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
         if request.to_tag:
-            owner = self._book.find(request)
-            if not owner:
-                raise UnknownSubscription
-            self._book.lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
+            self._inside_dialog(transaction, package, now)
             return
-        presentity = parse_uri(request.uri).aor()
+        presentity = read_address(request)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
         self._begin(transaction, package, presentity, read_dialog(request), 0, now)
+
+    def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
+        owner = self._book.find(transaction.request)
+        if not owner:
+            raise UnknownSubscription
+        self._book.lanes.run(owner, partial(self._attempt, transaction, package, owner, now))
 
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
@@ -108,13 +116,10 @@ class Notifier:
         else:
             self._refresh(transaction, package, slot, owner, now)
 
-    def _until(self, now: float, expires_s: int) -> int:
-        return min(int(now) + expires_s + self._limits.expires_offset_s, LAST_INSTANT)
-
     def _decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         if package.authorised:
             return self._policy.decide(presentity, watcher, package.name)
-        if package.watches and self._policy.name != "open" and presentity != watcher:
+        if package.watches and self._policy is not OPEN and presentity != watcher:
             # RFC 3857 section 4.6: who watches is told to the presentity only.
             return BLOCK
         return ALLOW
@@ -123,8 +128,7 @@ class Notifier:
         dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
-        if not self._book.reaches(transaction.origin.link, target):
-            raise Forbidden("No Listener Reaches the Contact Address")
+        self._book.way(transaction.origin.link, target)
         return target
 
     # ---- a new subscription ----
@@ -147,66 +151,89 @@ class Notifier:
             raise Forbidden
         target = self._target(dialog, transaction)
         slot = self._table.reserve()
-        draft = Draft(transaction, package, presentity, dialog, decision, target, slot, owner, expires_s, now)
+        row_id = 0
+        if expires_s:
+            row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
+        until = until_at(now, expires_s, self._limits)
+        draft = Draft(
+            transaction,
+            package,
+            presentity,
+            dialog,
+            watcher,
+            decision,
+            target,
+            slot,
+            owner,
+            expires_s,
+            row_id,
+            until,
+            now,
+        )
+        # The first row of a dialog names it.
+        transaction.to_tag = self._table.to_tag(owner or slot)
         if expires_s == 0:
             # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
             self._begun(draft, None)
             return
-        self._store.submit(self._rows(draft, watcher), partial(self._begun, draft))
+        self._store.submit(self._rows(draft), partial(self._begun, draft))
 
-    def _rows(self, draft: Draft, watcher: Aor) -> list[Write]:
-        origin = draft.transaction.origin
-        tagged = draft.owner or draft.slot
-        key = Key(
-            draft.presentity.uri,
-            draft.dialog.call_id,
-            self._table.to_tag(tagged).decode(),
-            draft.dialog.remote_tag,
-            draft.package.name,
-            draft.transaction.request.event_id,
-            shared=bool(draft.owner),
+    def _rows(self, draft: Draft) -> tuple[Write, ...]:
+        request, origin = draft.transaction.request, draft.transaction.origin
+        dialog, watcher, to = draft.dialog, draft.watcher, read_aor(draft.dialog.local)
+        insert = (
+            "shared_watchers_insert" if draft.owner else "active_watchers_insert",
+            (
+                draft.row_id,
+                draft.presentity.uri,
+                watcher.username,
+                watcher.domain,
+                to.username,
+                to.domain,
+                draft.package.name,
+                request.event_id,
+                draft.transaction.to_tag.decode(),
+                dialog.remote_tag,
+                dialog.call_id,
+                CSEQ_STRIDE,
+                request.cseq,
+                dialog.contact,
+                ", ".join(dialog.route) or None,
+                draft.until,
+                int(draft.decision.status),
+                draft.decision.reason,
+                0,
+                origin.local,
+                self._table.contact(draft.slot, origin.link).decode(),
+                dialog.remote,
+                dialog.local,
+                int(draft.now),
+                str(draft.target),
+                self._book.boot,
+            ),
         )
-        writes = [
-            key.insert(
-                draft.dialog,
-                watcher=watcher,
-                expires_at=self._until(draft.now, draft.expires_s),
-                remote_cseq=draft.transaction.request.cseq,
-                status=draft.decision.status,
-                reason=draft.decision.reason,
-                socket_info=origin.local,
-                local_contact=self._table.contact(draft.slot, origin.link).decode(),
-                subscribed_at=int(draft.now),
-                target=draft.target,
-                boot=self._book.boot,
-            )
-        ]
-        if draft.package.authorised and self._policy.name != "open":
-            asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-            writes.append(
-                Write(
-                    "watchers_put",
-                    (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)),
-                )
-            )
-        return writes
+        if not draft.package.authorised or self._policy is OPEN:
+            return (insert,)
+        asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
+        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
+        return (insert, put)
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
         transaction, slot = draft.transaction, draft.slot
+        resource = self._notify.resource(draft.package, draft.presentity)
         if error is None:
             try:
-                self._fill(draft)
+                self._fill(draft, resource)
             except ValueError as too_long:
                 error = StoreError(str(too_long))
-                self._notify.release_unused(self._notify.resource(draft.package, draft.presentity))
         if error is not None:
             self._table.release(slot)
+            self._notify.release_unused(resource)
+            transaction.to_tag = b""
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
-            transaction.to_tag = self._table.to_tag(slot)
             self._accept(transaction, slot, draft.expires_s)
-            resource = self._notify.resource(draft.package, draft.presentity)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
                 self._book.forget(slot, slot)
@@ -217,30 +244,33 @@ class Notifier:
         if draft.owner:
             self._book.lanes.leave(draft.owner)
 
-    def _fill(self, draft: Draft) -> None:
-        request = draft.transaction.request
-        resource = self._notify.resource(draft.package, draft.presentity)
-        local_tag = self._book.foreign_tag(draft.owner)
-        until = self._until(draft.now, draft.expires_s)
+    def _fill(self, draft: Draft, resource: Resource) -> None:
+        request, dialog, slot = draft.transaction.request, draft.dialog, draft.slot
+        local_tag = self._book.foreign_tag(draft.owner) if draft.owner else ""
         self._table.fill(
-            draft.slot,
+            slot,
             resource.gid,
-            draft.dialog.parts(request.event_id, local_tag),
+            dialog.parts(request.event_id, local_tag),
             owner=draft.owner,
             remote_cseq=request.cseq,
             # A fetch is not in the database: it never has to reserve CSeq numbers.
             cseq_mark=CSEQ_STRIDE if draft.expires_s else 0x7FFFFFFF,
-            expires_at=until,
+            expires_at=draft.until,
             pending=draft.decision.status is SubscriptionStatus.PENDING,
             view=draft.decision.view,
             subscribed_at=int(draft.now),
+            row_id=draft.row_id,
         )
-        self._book.aim(draft.slot, draft.transaction.origin.link, draft.target)
-        self._book.note(draft.slot, draft.dialog, shared=bool(draft.owner))
+        self._book.aim(slot, draft.transaction.origin.link, draft.target)
+        self._book.note(slot, dialog, shared=bool(draft.owner))
 
     def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        contact = self._table.contact(slot, transaction.origin.link).decode()
-        transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
+        contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
+        if contact.isprintable():
+            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
+        else:
+            # Another server's, out of the database.
+            transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
 
     # ---- refresh, unsubscribe ----
 
@@ -259,7 +289,7 @@ class Notifier:
             self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
             return
         facts = self._table.facts(slot)
-        until = self._until(now, expires_s)
+        until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
         mark = max(facts.cseq + CSEQ_STRIDE, facts.cseq_mark)
         write = self._book.key(slot).refresh(
@@ -301,11 +331,7 @@ class Notifier:
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
-        if isinstance(error, RowMissing):
-            # An operator took the subscription out of the database.
-            transaction.refuse(UnknownSubscription())
-            self._ending.terminate(slot, Input.DEACTIVATED)
-        elif error is not None:
+        if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
             self._table.refresh(

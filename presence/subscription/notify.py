@@ -45,6 +45,7 @@ class Notify:
         self._tally = tally
         self._resources: dict[tuple[str, Aor], Resource] = {}
         self._by_gid: dict[int, Resource] = {}
+        self._templates = 0
         self._changed: dict[Resource, float] = {}
         self._sent: dict[int, tuple[int, int | None]] = {}
         self._sending: list[float] = []
@@ -57,8 +58,26 @@ class Notify:
         resource = self._resources.get(key)
         if resource is None:
             gid = self._table.add_group(package.name.encode(), individual=bool(package.watches))
+            self._templates += bool(package.watches)
             resource = self._resources[key] = self._by_gid[gid] = Resource(package, presentity, gid)
         return resource
+
+    def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
+        """Return the resource of a package's name and a presentity, None while nobody watches it."""
+        return self._resources.get(key)  # type: ignore[arg-type]
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether somebody watches watchers."""
+        return self._templates > 0
+
+    def freshen(self, resource: Resource) -> None:
+        """Let the table have the present document of a resource."""
+        self._refresh_body(resource)
+
+    def resource_by(self, gid: int) -> Resource:
+        """Return the resource whose watchers are that group."""
+        return self._by_gid[gid]
 
     def resource_of(self, slot: int) -> Resource:
         """Return what the subscription watches."""
@@ -67,6 +86,7 @@ class Notify:
     def release_unused(self, resource: Resource) -> None:
         """Forget the resource when its last row is gone; final NOTIFYs that are still out keep it until `ended`."""
         if self._table.group_size(resource.gid) == 0 and self._table.drop_group(resource.gid):
+            self._templates -= resource.watchers is not None
             del self._by_gid[resource.gid]
             del self._resources[resource.package.name, resource.presentity]
             self._changed.pop(resource, None)

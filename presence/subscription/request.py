@@ -9,7 +9,7 @@ from presence.events.package import EventPackage
 from presence.policy.decision import Decision
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept
-from presence.subscription.dialog import Dialog, Network, Target
+from presence.subscription.dialog import AllowedTargets, Dialog, Target
 from presence.values import Aor
 
 HOUR_S = 3600
@@ -31,7 +31,7 @@ class Limits(NamedTuple):
     min_expires_s: int
     max_expires_s: int
     expires_offset_s: int
-    allowed_targets: tuple[Network, ...]
+    allowed_targets: AllowedTargets
     domains: frozenset[str]
 
 
@@ -42,11 +42,15 @@ class Draft(NamedTuple):
     package: EventPackage
     presentity: Aor
     dialog: Dialog
+    watcher: Aor
     decision: Decision
     target: Target
     slot: int
     owner: int
     expires_s: int
+    row_id: int
+    """0 for a fetch, which is not stored."""
+    until: int
     now: float
 
 
@@ -73,10 +77,20 @@ def granted_s(request: Message, package: EventPackage, limits: Limits) -> int:
     return min(asked, limits.max_expires_s)
 
 
+def until_at(now: float, expires_s: int, limits: Limits) -> int:
+    """Return the epoch second at which a subscription ends for us."""
+    return min(int(now) + expires_s + limits.expires_offset_s, LAST_INSTANT)
+
+
 def check_bodies(request: Message, package: EventPackage) -> None:
     """Raise NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours."""
-    accept = request.values("Accept")
-    if accept and not _accepts(package.content_type, tuple(accept)):
+    accept = request.header("Accept")
+    # Most say just the one type, or nothing.
+    if (
+        accept
+        and accept != package.content_type
+        and not _accepts(package.content_type, tuple(request.values("Accept")))
+    ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
     # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
     if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():

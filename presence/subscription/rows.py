@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from presence._fastcore import CSEQ_STRIDE, Fanout
-from presence.sip.headers import parse_uri, read_aor, split_values
+from presence._fastcore import CSEQ_STRIDE
+from presence.sip.headers import parse_uri, split_values
 from presence.store.base import Value, Write
 from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor, SubscriptionStatus
 
 
 class StoredSubscription(NamedTuple):
-    """A row read at start; the first columns in the order of `active_watchers_insert`."""
+    """A row read at start; behind the id the columns in the order of `active_watchers_insert`."""
 
+    id: int
     presentity_uri: str
     watcher_username: str
     watcher_domain: str
@@ -66,34 +67,29 @@ class StoredSubscription(NamedTuple):
 
 
 def read_rows(rows: Iterator[tuple[Value, ...]]) -> Iterator[StoredSubscription]:
-    """Turn rows (id first) into values."""
+    """Turn rows into values."""
     for row in rows:
-        yield StoredSubscription(*row[1:])  # type: ignore[arg-type]
+        yield StoredSubscription(*row)  # type: ignore[arg-type]
 
 
 class Key(NamedTuple):
-    """What names a row: the unique key of `active_watchers`, and the usage for `shared_watchers`."""
+    """What names a subscription's row: its id, in `shared_watchers` for all but the first of a dialog."""
 
-    presentity_uri: str
-    call_id: str
-    to_tag: str
-    from_tag: str
-    event: str
-    event_id: str
+    row_id: int
     shared: bool
 
-    def _write(self, verb: str, *values: Value) -> Write:
-        if self.shared:
-            return Write(f"shared_watchers_{verb}", (*self[:6], *values))
-        return Write(f"active_watchers_{verb}", (*self[:4], *values))
+    @property
+    def table(self) -> str:
+        """The table the row is in."""
+        return "shared_watchers" if self.shared else "active_watchers"
 
     def delete(self) -> Write:
         """Remove the subscription."""
-        return self._write("delete")
+        return f"{self.table}_delete", (self.row_id,)
 
     def reserve(self, cseq_mark: int, boot: int) -> Write:
         """Reserve CSeq numbers up to `cseq_mark`."""
-        return self._write("reserve", cseq_mark, 0, boot)
+        return f"{self.table}_reserve", (self.row_id, cseq_mark, 0, boot)
 
     def refresh(
         self,
@@ -108,58 +104,5 @@ class Key(NamedTuple):
         target: Target,
     ) -> Write:
         """Extend the subscription."""
-        return self._write(
-            "refresh", expires_at, remote_cseq, cseq_mark, contact, int(status), reason, 0, boot, str(target)
-        )
-
-    def insert(
-        self,
-        dialog: Dialog,
-        *,
-        watcher: Aor,
-        expires_at: int,
-        remote_cseq: int,
-        status: SubscriptionStatus,
-        reason: str,
-        socket_info: str,
-        local_contact: str,
-        subscribed_at: int,
-        target: Target,
-        boot: int,
-    ) -> Write:
-        """Store a new subscription with its first stride of CSeq numbers."""
-        to = read_aor(dialog.local)
-        values = (
-            self.presentity_uri,
-            watcher.username,
-            watcher.domain,
-            to.username,
-            to.domain,
-            self.event,
-            self.event_id,
-            self.to_tag,
-            self.from_tag,
-            self.call_id,
-            CSEQ_STRIDE,
-            remote_cseq,
-            dialog.contact,
-            ", ".join(dialog.route) or None,
-            expires_at,
-            int(status),
-            reason,
-            0,
-            socket_info,
-            local_contact,
-            dialog.remote,
-            dialog.local,
-            subscribed_at,
-            str(target),
-            boot,
-        )
-        return Write("shared_watchers_insert" if self.shared else "active_watchers_insert", values)
-
-
-def key_of(table: Fanout, slot: int, presentity: Aor, package: str, *, shared: bool) -> Key:
-    """Return the key of a running subscription's row."""
-    parts = [part.decode("utf-8", "surrogateescape") for part in table.dialog(slot)]
-    return Key(presentity.uri, parts[5], parts[7], parts[4], package, parts[6], shared)
+        values = (expires_at, remote_cseq, cseq_mark, contact, int(status), reason, 0, boot, str(target))
+        return f"{self.table}_refresh", (self.row_id, *values)

@@ -1,23 +1,28 @@
 """What time and the network do to subscriptions: expiry, failed NOTIFYs, CSeq numbers running out, a restart."""
 
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
-from presence._fastcore import CSEQ_STRIDE, Fanout
+from presence._fastcore import CSEQ_STRIDE, Fanout, restore
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store
 from presence.subscription.book import Book
-from presence.subscription.dialog import Dialog, Network, Target, is_allowed
+from presence.subscription.dialog import AllowedTargets, Dialog, Target
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.restoring import Links, Resources, Routes, read_networks
 from presence.subscription.rows import StoredSubscription, read_rows
 from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
 
 NEVER_ENDS = 0x7FFFFFFF
+
+BATCH = 2000
+"""Rows read from the database at once."""
 
 
 class FailurePolicy(NamedTuple):
@@ -124,7 +129,7 @@ class Restorer:
         policy: Policy,
         *,
         ways: Ways,
-        allowed: tuple[Network, ...],
+        allowed: AllowedTargets,
     ) -> None:
         self._table = table
         self._store = store
@@ -138,13 +143,26 @@ class Restorer:
     def load(self, now: float) -> tuple[int, int]:
         """Load every row and queue a NOTIFY for each; return how many were taken and how many could not be."""
         taken = refused = 0
+        ordinary = partial(
+            restore,
+            self._table,
+            groups=Resources(self._notify, self._registry, self._policy),
+            links=Links(self._ways),
+            routes=Routes(),
+            networks=read_networks(self._allowed),
+            boot=self._book.boot,
+        )
         for query, shared in (("active_watchers_load", False), ("shared_watchers_load", True)):
-            for row in read_rows(self._store.read(query)):
-                try:
-                    self._restore(row, shared=shared)
-                    taken += 1
-                except (SipError, ValueError, TypeError, AttributeError, OverflowError):
-                    refused += 1
+            rows = self._store.read(query)
+            while batch := list(islice(rows, BATCH)):
+                left = batch if shared else ordinary(batch)
+                taken += len(batch) - len(left)
+                for row in read_rows(iter(left)):
+                    try:
+                        self._restore(row, shared=shared)
+                        taken += 1
+                    except (SipError, ValueError, TypeError, AttributeError, OverflowError):
+                        refused += 1
         self._notify.changed_all(now)
         return taken, refused
 
@@ -198,10 +216,13 @@ class Restorer:
             pending=pending,
             view=0 if pending else decision.view,
             subscribed_at=row.subscribed_at or 0,
+            row_id=row.id,
         )
 
     def _target(self, row: StoredSubscription) -> Target:
         target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
-        if not is_allowed(target.host, self._allowed):
+        if target.host not in self._allowed:
             raise ValueError("the target's address is not allowed")
+        if not 0 <= target.port <= 0xFFFF:
+            raise ValueError("no such port")
         return target

@@ -2,6 +2,9 @@
 
 from presence.subscription.dialog import Target
 
+# A TCP connection is made from a fresh socket, so any TCP listener may be named in it as ours.
+_KINDS = {("UDP", False): "UDP/4", ("UDP", True): "UDP/6", ("TCP", False): "TCP", ("TCP", True): "TCP"}
+
 
 class Ways:
     """Listeners by the number the watcher table knows them by."""
@@ -14,7 +17,7 @@ class Ways:
     def add(self, local: str, link: int) -> None:
         """Know a listener; `local` is `proto:host:port`, IPv6 in brackets."""
         self._links[local] = link
-        kind = _kind(local.partition(":")[0].upper(), v6="[" in local)
+        kind = _KINDS[local.partition(":")[0].upper(), "[" in local]
         self._kinds[link] = kind
         self._first.setdefault(kind, link)
 
@@ -29,10 +32,5 @@ class Ways:
         """
         if target.flow:
             return link
-        kind = _kind(target.transport, v6=":" in target.host)
+        kind = _KINDS[target.transport, ":" in target.host]
         return link if link is not None and self._kinds.get(link) == kind else self._first.get(kind)
-
-
-def _kind(transport: str, *, v6: bool) -> str:
-    # A TCP connection is made from a fresh socket, so any TCP listener may be named in it as ours.
-    return transport if transport == "TCP" else f"{transport}/{6 if v6 else 4}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
 
@@ -9,6 +10,9 @@ RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked of the kernel: its default holds 92 datagrams, fewer than the answers to one large fan-out."""
 
 _SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
+_DROPS = 8
+"""Place of the drop counter in what SO_MEMINFO gives (linux/sock_diag.h)."""
 
 
 class UdpListener:
@@ -30,6 +34,8 @@ class UdpListener:
             self.socket.close()
             raise
         self.host, self.port = self.socket.getsockname()[:2]
+        self.local = f"udp:{host_text(self.host)}:{self.port}"
+        """`udp:host:port`, as the column `socket_info` has it."""
         self.link = 0
         self._core: UdpSocket | None = None
 
@@ -42,11 +48,6 @@ class UdpListener:
         # Passes the system's limit where we are allowed to.
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-
-    @property
-    def local(self) -> str:
-        """`udp:host:port`, as the column `socket_info` has it."""
-        return f"udp:{host_text(self.host)}:{self.port}"
 
     def attach(self, table: Fanout, transactions: ServerTransactions, advertised_host: str = "") -> None:
         """Become a way out of the watcher table; Via and Contact name the advertised host, else the listener's."""
@@ -71,7 +72,20 @@ class UdpListener:
 
     def counters(self) -> dict[str, int]:
         """Return the socket's counts since start."""
-        return self._core.counters() if self._core is not None else {}
+        if self._core is None:
+            return {}
+        return {**self._core.counters(), "overflows": self._overflows()}
+
+    def _overflows(self) -> int:
+        """How many datagrams the kernel dropped because the receive buffer was full (what SO_RXQ_OVFL tells).
+
+        Asked for when somebody looks, so that no datagram has to carry it.
+        """
+        try:
+            memory = self.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+        except OSError:
+            return 0
+        return int(struct.unpack("=9I", memory)[_DROPS]) if len(memory) == 36 else 0
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,3 +1,5 @@
--- Parameters: presentity_uri, callid, to_tag, from_tag
+-- Parameters: id
+-- Journalled by: id
+-- Supersedes: active_watchers_insert, active_watchers_refresh, active_watchers_extend, active_watchers_reserve, active_watchers_delete
 DELETE FROM active_watchers
-WHERE presentity_uri = ?1 AND callid = ?2 AND to_tag = ?3 AND from_tag = ?4;
+WHERE id = ?1;

@@ -1,5 +1,5 @@
 -- Parameters: none
--- Columns: id, then the parameters of active_watchers_insert in their order.
+-- Columns: id, then the other parameters of active_watchers_insert in their order.
 -- A time that is no number becomes 0, long expired.
 SELECT
     id, presentity_uri, watcher_username, watcher_domain, to_user, to_domain, event,

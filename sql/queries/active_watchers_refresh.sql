@@ -1,14 +1,15 @@
--- Parameters: presentity_uri, callid, to_tag, from_tag, expires, remote_cseq, local_cseq, contact, status, reason, version, boot, target
--- Changes: at least one row
--- A subscription whose row is gone must not be answered as refreshed.
+-- Parameters: id, expires, remote_cseq, local_cseq, contact, status, reason, version, boot, target
+-- Journalled by: id
+-- Supersedes: active_watchers_refresh, active_watchers_extend, active_watchers_reserve
+-- Keeps the highest: local_cseq
 UPDATE active_watchers SET
-    expires     = ?5,
-    remote_cseq = ?6,
-    local_cseq  = max(local_cseq, ?7),
-    contact     = ?8,
-    status      = ?9,
-    reason      = ?10,
-    version     = ?11,
-    boot        = ?12,
-    target      = ?13
-WHERE presentity_uri = ?1 AND callid = ?2 AND to_tag = ?3 AND from_tag = ?4;
+    expires     = ?2,
+    remote_cseq = ?3,
+    local_cseq  = max(local_cseq, ?4),
+    contact     = ?5,
+    status      = ?6,
+    reason      = ?7,
+    version     = ?8,
+    boot        = ?9,
+    target      = ?10
+WHERE id = ?1;

@@ -1,3 +1,5 @@
--- Parameters: username, domain, event, etag
+-- Parameters: id
+-- Journalled by: id
+-- Supersedes: presentity_insert, presentity_modify, presentity_refresh, presentity_delete
 DELETE FROM presentity
-WHERE username = ?1 AND domain = ?2 AND event = ?3 AND etag = ?4;
+WHERE id = ?1;

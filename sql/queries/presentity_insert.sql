@@ -1,15 +1,9 @@
--- Parameters: username, domain, event, etag, expires, received_time, received_order, content_type, body, sender, extra_hdrs
-INSERT INTO presentity (
-    username, domain, event, etag, expires, received_time, received_order, content_type, body,
+-- Parameters: id, username, domain, event, etag, expires, received_time, received_order, content_type, body, sender, extra_hdrs
+-- Journalled by: id
+-- What was acknowledged stands: it replaces a row of somebody else's that has taken its id or its key.
+INSERT OR REPLACE INTO presentity (
+    id, username, domain, event, etag, expires, received_time, received_order, content_type, body,
     sender, extra_hdrs
 ) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
-)
-ON CONFLICT (username, domain, event, etag) DO UPDATE SET
-    expires        = excluded.expires,
-    received_time  = excluded.received_time,
-    received_order = excluded.received_order,
-    content_type   = excluded.content_type,
-    body           = excluded.body,
-    sender         = excluded.sender,
-    extra_hdrs     = excluded.extra_hdrs;
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+);

@@ -1,5 +1,5 @@
 -- Parameters: none
--- Columns: id, then the parameters of presentity_insert in their order; oldest first.
+-- Columns: id, then the other parameters of presentity_insert in their order; oldest first.
 -- The casts read what a script wrote as text: a time that is no number becomes 0, long expired.
 SELECT
     id, username, domain, event, etag, CAST(expires AS INTEGER), CAST(received_time AS INTEGER),

@@ -1,11 +1,11 @@
--- Parameters: username, domain, event, old etag, new etag, expires, received_time, received_order, content_type, body
--- Changes: at least one row
--- A publication whose row is gone must not be answered as modified.
-UPDATE presentity SET
-    etag           = ?5,
-    expires        = ?6,
-    received_time  = ?7,
-    received_order = ?8,
-    content_type   = ?9,
-    body           = ?10
-WHERE username = ?1 AND domain = ?2 AND event = ?3 AND etag = ?4;
+-- Parameters: id, etag, expires, received_time, received_order, content_type, body
+-- Journalled by: id
+-- Supersedes: presentity_modify, presentity_refresh
+UPDATE OR REPLACE presentity SET
+    etag           = ?2,
+    expires        = ?3,
+    received_time  = ?4,
+    received_order = ?5,
+    content_type   = ?6,
+    body           = ?7
+WHERE id = ?1;

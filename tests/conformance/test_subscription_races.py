@@ -81,11 +81,15 @@ def test_rfc3261_18_notify_in_flight_follows_a_refresh_to_the_new_connection(net
     assert watch.refresh().status == 200
 
 
-def test_subscription_an_operator_deleted_is_481_and_over(net: Network, alice: Agent, bob: Agent) -> None:
+def test_subscription_an_operator_deleted_is_over_when_its_refresh_finds_no_row(
+    net: Network, alice: Agent, bob: Agent
+) -> None:
     watch = bob.subscribe()
     net.rows("DELETE FROM active_watchers")
-    assert watch.refresh().status == 481
+    assert watch.refresh().status == 200
+    net.settle()
     assert watch.state == "terminated;deactivated"
+    assert watch.refresh().status == 481
     told = len(bob.notifies)
     alice.publication().publish(body=sip.pidf())
     assert len(bob.notifies) == told

@@ -7,7 +7,7 @@ from typing import Any
 import sip
 from net import Agent, Network, Subscription
 
-from presence._fastcore import Fanout, ServerTransactions, Wheel
+from presence._fastcore import Fanout, Publications, ServerTransactions, Wheel
 
 PLACES = 1000
 SETTINGS = ("presence.max_expires_subscribe=120", "presence.max_expires_publish=120", "server.timer_t1_ms=100")
@@ -27,7 +27,7 @@ def sizes(thing: object, path: str = "node", seen: set[int] | None = None) -> It
         for value in values:
             yield from sizes(value, f"{path}[]", seen)
         return
-    if isinstance(thing, Fanout | ServerTransactions | Wheel):
+    if isinstance(thing, Fanout | Publications | ServerTransactions | Wheel):
         yield path, len(thing)
     if not type(thing).__module__.startswith("presence."):
         return
@@ -108,9 +108,9 @@ def test_the_walk_sees_what_is_held() -> None:
     expected = {
         "node.table",
         "node.transactions",
-        "node.compositor._resources",
-        "node.compositor._numbered",
-        "node.compositor._expiry",
+        "node.compositor.holding._resources",
+        "node.compositor.holding._numbered",
+        "node.compositor.holding.tags",
         "node.notify._resources",
         "node.notify._by_gid",
         "node.notify._sent",

@@ -44,11 +44,17 @@ SHARED_FLOORS = {PROTOCOL, RULES, RIM, ASSEMBLY, ENTRY}
 """Floors whose rooms may know each other; the ground imports nothing of ours, roles never each other."""
 
 WET = {
-    "apsw": ("presence.store.sqlite",),
+    "apsw": ("presence.store.sqlite", "presence.store.opening", "presence.store.tables", "presence.store.checkpoint"),
     **dict.fromkeys(
         ("asyncio", "socket", "time", "uvloop", "selectors", "select", "ssl"),
         (
-            *("presence.transport", "presence.store.sqlite", "presence.http", "presence.logbook"),
+            *(
+                "presence.transport",
+                "presence.store.sqlite",
+                "presence.store.fold",
+                "presence.http",
+                "presence.logbook",
+            ),
             *("presence.clock", "presence.server", "presence.cli", "presence.loadtool"),
         ),
     ),

@@ -6,9 +6,9 @@ import pytest
 
 from presence._fastcore import parse
 from presence.errors import BadRequest, Forbidden
-from presence.subscription.dialog import Target, choose_target, read_dialog, watcher_of
+from presence.subscription.dialog import AllowedTargets, Target, choose_target, read_dialog, watcher_of
 
-LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+LOOPBACK = AllowedTargets((ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")))
 
 
 class Came:

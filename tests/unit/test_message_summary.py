@@ -1,7 +1,12 @@
 """Message summaries as they are sent, and as they must not be (RFC 3842 section 5.2)."""
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presence.document import message_summary
 from presence.document.message_summary import MAX_BODY_BYTES, check, empty
 from presence.errors import BadRequest
 
@@ -70,3 +75,25 @@ def test_an_account_cannot_add_lines() -> None:
     body = empty("sip:a\r\nVoice-Message: 1/0\udc80@example.com")
     assert body.count(b"\r\n") == 2
     assert check(body) == body
+
+
+WAITING = st.sampled_from([b"Messages-Waiting: yes", b"messages-waiting:no", b"Messages-Waiting: maybe"])
+LINES = [
+    *(b"Message-Account: sip:alice@example.com", b"Message-Account:sip:a@b", b"message-account: <sip:a@b>", b"a: b"),
+    *(b"Voice-Message: 1/0", b"Voice-Message: 1/0 (0/0)", b"x-message : 2 / 3", b"Fax-Message: 4294967296/0", b" x"),
+    *(b"Message-Account: 1/2", b"Message-Accounts: 1/2", b"", b"\r", b"Voice-Message: 999999999/0", b"x: 1/2 (3/4) "),
+]
+
+
+@given(WAITING, st.lists(st.sampled_from(LINES), max_size=5), st.sampled_from([b"\r\n", b"\n"]), st.booleans())
+def test_the_short_way_says_the_same(summary: bytes, lines: list[bytes], line_end: bytes, ended: bool) -> None:
+    body = line_end.join([summary, *lines]) + (line_end if ended else b"")
+    results = []
+    for usual in (message_summary._USUAL, re.compile(b"(?!)")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(message_summary, "_USUAL", usual)
+            try:
+                results.append(check(body))
+            except BadRequest as error:
+                results.append(error.reason.encode())
+    assert results[0] == results[1]

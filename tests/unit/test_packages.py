@@ -37,10 +37,7 @@ class WeatherPackage:
 
 def published(package: EventPackage, *bodies: bytes) -> list[Publication]:
     kind = package.content_type
-    return [
-        Publication(f"e{order}", 3600.0, float(order), order, kind, body, package.read(kind, body))
-        for order, body in enumerate(bodies)
-    ]
+    return [Publication(float(order), order, kind, body, package.read(kind, body)) for order, body in enumerate(bodies)]
 
 
 def test_a_foreign_package_registers_and_works() -> None:

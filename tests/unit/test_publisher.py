@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from cut import read
 
 from presence._fastcore import Message, build_response, parse
 from presence.agents.publisher import (
@@ -15,7 +16,6 @@ from presence.agents.publisher import (
     Removed,
     write_presence,
 )
-from presence.document.pidf import parse_pidf
 from presence.sip.build import SentBy
 
 ALICE = "sip:alice@example.com"
@@ -261,7 +261,7 @@ def test_what_is_no_answer_changes_nothing(data):
 @pytest.mark.parametrize("activity", ["", *ACTIVITIES])
 def test_rfc3863_what_is_written_can_be_published(activity):
     body = write_presence(ALICE, "t1", "open", note="<&\"'> ünïcode", activity=activity)
-    fragments = parse_pidf(body).fragments
+    fragments = read(body)
     assert [fragment.id for fragment in fragments] == (["t1", "person-t1"] if activity else ["t1"])
     assert b"<basic>open</basic>" in fragments[0].text
     assert not activity or f"<rpid:{activity}/>".encode() in fragments[1].text

@@ -1,0 +1,97 @@
+"""The SUBSCRIBE requests that most are, in batches and without the detours of the others.
+
+An ordinary one comes over UDP where everybody may watch, has plain addresses and no route, and asks for the one
+usage of its dialog. What it leads to is what `notifier` does with all; a test compares the two.
+"""
+
+from functools import partial
+
+from presence._fastcore import Arrivals, Fanout, Message, Subscribing
+from presence.errors import StoreError
+from presence.events.registry import Registry
+from presence.sip.endpoint import Endpoint, ServerTransaction
+from presence.store.base import Store
+from presence.subscription.book import Book
+from presence.subscription.notify import Notify, Resource
+from presence.subscription.request import Limits
+from presence.values import Aor
+
+
+class Ordinary:
+    """Begins and extends subscriptions, many at a time."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        table: Fanout,
+        store: Store,
+        notify: Notify,
+        book: Book,
+        limits: Limits,
+        endpoint: Endpoint,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._notify = notify
+        self._lanes = book.lanes
+        self._endpoint = endpoint
+        self._subscribing = Subscribing(
+            table,
+            endpoint.transactions,
+            limits.allowed_targets,
+            book.lanes.taken,
+            limits.min_expires_s,
+            limits.max_expires_s,
+            limits.expires_offset_s,
+            book.boot,
+            limits.domains,
+        )
+        for name in registry.names:
+            package = registry.get(name)
+            if package is not None and not package.watches:
+                self._subscribing.serve(name, package.content_type, package.default_expires_s)
+
+    def handle(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""
+        if not self._endpoint.hurried:
+            return requests
+        others, batch = self._subscribing.take(requests, now, self._store.new_id)
+        if batch is not None:
+            self._store.submit(batch.writes, partial(self._done, batch))
+        return others
+
+    def _done(self, batch: Arrivals, error: StoreError | None) -> None:
+        if error is not None:
+            self._subscribing.undo(batch)
+            for request in [*batch.begun, *batch.extended]:
+                ServerTransaction(self._endpoint, request).refuse(error)
+        else:
+            if batch.begun:
+                self._begun(batch)
+            if batch.extended:
+                self._extended(batch)
+        for slot in self._subscribing.extended_slots(batch):
+            self._lanes.leave(slot)
+
+    def _begun(self, batch: Arrivals) -> None:
+        notify, endpoint = self._notify, self._endpoint
+        resources = [notify.find(key) or self._resource(*key) for key in batch.resources]
+        gids = [resource.gid for resource in resources]
+        slots = self._subscribing.begun(batch, gids, endpoint.server_line, endpoint.now)
+        if notify.has_templates:
+            for resource, slot in zip(resources, slots, strict=True):
+                notify.watcher_changed(resource, slot)
+        for resource in set(resources):
+            notify.freshen(resource)
+        self._subscribing.tell(slots)
+
+    def _resource(self, name: str, address: tuple[str, str]) -> Resource:
+        package = self._registry.get(name)
+        assert package is not None
+        return self._notify.resource(package, Aor(*address))
+
+    def _extended(self, batch: Arrivals) -> None:
+        slots, groups = self._subscribing.extended(batch, self._endpoint.server_line, self._endpoint.now)
+        for gid in groups:
+            self._notify.freshen(self._notify.resource_by(gid))
+        self._subscribing.tell(slots)

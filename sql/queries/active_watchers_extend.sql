@@ -1,0 +1,11 @@
+-- Parameters: id, expires, remote_cseq, local_cseq, boot
+-- Journalled by: id
+-- Supersedes: active_watchers_extend, active_watchers_reserve
+-- Keeps the highest: local_cseq
+-- The refresh that most are: nothing changes but the time.
+UPDATE active_watchers SET
+    expires     = ?2,
+    remote_cseq = ?3,
+    local_cseq  = max(local_cseq, ?4),
+    boot        = ?5
+WHERE id = ?1;
