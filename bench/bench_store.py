@@ -1,7 +1,9 @@
-"""Rows a second, and processor microseconds a row, of durable publications in groups of 1, 100 and 400.
+"""Processor microseconds a row: acknowledged from the journal, brought into the tables, and without a journal.
 
 Run: python -m pytest bench/bench_store.py --benchmark-columns=min,median,max,rounds
-Each round is one group: submit, flush, and wait until the last row is acknowledged.
+Each round is one group: submit, flush, and wait until the last row is acknowledged. Nothing is folded meanwhile;
+what that costs is measured when the store is closed, and divided by changes and by the rows they were for.
+`tables` is the store without a journal: each group is one synchronous commit of SQLite.
 """
 
 import queue
@@ -12,41 +14,76 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from conftest import Note
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from presence.errors import StoreError
 from presence.store.base import Write
-from presence.store.sqlite import SqliteStore
+from presence.store.sqlite import Durability, SqliteStore
 
-PRESENTITIES = 20_000
+PRESENTITIES = 50_000
+HOT = 1_000  # rows that change again and again
 BODY = bytes(range(256)) * 3 + bytes(132)  # 900 bytes, the size of a rich PIDF
+NEVER_S = 1e9
+
+Waiting = queue.SimpleQueue[Callable[[], None]]
+numbers = count(1)
 
 
-def publish(presentity: int, received_at: int) -> Write:
-    key = (f"user{presentity}", "example.com", "presence", f"etag{presentity}")
-    return Write(
-        "presentity_insert",
-        (*key, received_at + 3600, received_at, 0, "application/pidf+xml", BODY, None, None),
-    )
+class Rows:
+    """Changes of a database that is filled: presentities in an order that has nothing to do with their names."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.chance = random.Random(1)
+        store = SqliteStore(path)
+        self.ids = [store.new_id("presentity") for _ in range(PRESENTITIES)]
+        for row in self.ids:
+            key = (row, f"user{self.chance.getrandbits(40)}", "example.com", "presence", f"first.{row:x}")
+            write = Write("presentity_insert", (*key, 3600, 0, 0, "application/pidf+xml", BODY, None, None))
+            store.submit([write], lambda error: None)
+        store.close()
+
+    def modify(self, store: SqliteStore) -> Write:
+        number = next(numbers)
+        times = (3600, number, number)
+        return Write(
+            "presentity_modify",
+            (self.chance.choice(self.ids), f"1f0e2d3c4b5a.{number:x}", *times, "application/pidf+xml", BODY),
+        )
+
+    def modify_hot(self, store: SqliteStore) -> Write:
+        write = self.modify(store)
+        return write._replace(params=(self.chance.choice(self.ids[:HOT]), *write.params[1:]))
+
+    def refresh(self, store: SqliteStore) -> Write:
+        return Write("presentity_refresh", (self.chance.choice(self.ids), f"1f0e2d3c4b5a.{next(numbers):x}", 3600))
+
+    def subscribe(self, store: SqliteStore) -> Write:
+        row = store.new_id("active_watchers")
+        uri = f"sip:user{self.chance.randrange(PRESENTITIES)}@example.com"
+        who = (uri, "bob", "example.com", "alice", "example.com", "presence", "", f"00{row:08x}5f3a9c21", "9f2b7c")
+        dialog = (
+            f"{self.chance.getrandbits(64):x}@192.0.2.1",
+            256,
+            1,
+            "<sip:bob@192.0.2.1:5070>",
+            None,
+            3600,
+            1,
+            "",
+            0,
+        )
+        ours = ("udp:192.0.2.9:5060", "sip:~00.presence@192.0.2.9", "<sip:bob@example.com>", f"<{uri}>", 1, "udp", 1)
+        return Write("active_watchers_insert", (row, *who, *dialog, *ours))
 
 
 @pytest.fixture(scope="module")
-def waiting() -> "queue.SimpleQueue[Callable[[], None]]":
-    return queue.SimpleQueue()
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
+    return Rows(str(Path(tmp_path_factory.mktemp("store")) / "presence.db"))
 
 
-@pytest.fixture(scope="module")
-def store(
-    waiting: "queue.SimpleQueue[Callable[[], None]]", tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SqliteStore]:
-    path: Path = tmp_path_factory.mktemp("store") / "presence.db"
-    filled = SqliteStore(str(path), call_soon=waiting.put)
-    write_group(filled, waiting, [publish(number, 0) for number in range(PRESENTITIES)])
-    yield filled
-    filled.close()
-
-
-def write_group(store: SqliteStore, waiting: "queue.SimpleQueue[Callable[[], None]]", writes: list[Write]) -> None:
+def write_group(store: SqliteStore, waiting: Waiting, writes: list[Write]) -> None:
     acknowledged: list[StoreError | None] = []
     for write in writes:
         store.submit([write], acknowledged.append)
@@ -56,30 +93,52 @@ def write_group(store: SqliteStore, waiting: "queue.SimpleQueue[Callable[[], Non
     assert not any(acknowledged)
 
 
-@pytest.mark.parametrize("size", [1, 100, 400])
-def bench_durable_upserts(
-    benchmark: BenchmarkFixture,
-    store: SqliteStore,
-    waiting: "queue.SimpleQueue[Callable[[], None]]",
-    size: int,
-) -> None:
-    choice = random.Random(size)
-    received_at = count(1)
-    rows = 0
+def measure(benchmark: BenchmarkFixture, note: Note, rows: Rows, change: str, size: int, **options: object) -> None:
+    waiting: Waiting = queue.SimpleQueue()
+    arguments: dict[str, object] = {"call_soon": waiting.put, "fold_after_s": NEVER_S, **options}
+    store = SqliteStore(rows.path, **arguments)  # type: ignore[arg-type]
+    make = getattr(rows, change)
+    changed: set[object] = set()
+    changes = 0
     cpu_s = wall_s = 0.0
 
     def one_group(writes: list[Write]) -> None:
-        nonlocal rows, cpu_s, wall_s
+        nonlocal changes, cpu_s, wall_s
         wall, cpu = time.perf_counter(), time.process_time()
         write_group(store, waiting, writes)
         wall_s += time.perf_counter() - wall
         cpu_s += time.process_time() - cpu
-        rows += len(writes)
+        changes += len(writes)
+        changed.update(write.params[0] for write in writes)
 
     def prepare() -> tuple[tuple[list[Write]], dict[str, object]]:
-        return ([publish(choice.randrange(PRESENTITIES), next(received_at)) for _ in range(size)],), {}
+        return ([make(store) for _ in range(size)],), {}
 
     benchmark.pedantic(one_group, setup=prepare, rounds=20_000 // (size + 20), warmup_rounds=2)
-    benchmark.extra_info["rows per second"] = round(rows / wall_s)
-    benchmark.extra_info["processor us per row"] = round(cpu_s / rows * 1e6, 1)
-    print(f"\ngroups of {size}: {rows / wall_s:,.0f} rows/s, {cpu_s / rows * 1e6:.1f} us of processor per row")
+    cpu = time.process_time()
+    store.close()
+    fold_s = time.process_time() - cpu
+    note(
+        rows_per_second=round(changes / wall_s),
+        us_per_change=round(cpu_s / changes * 1e6, 2),
+        fold_us_per_change=round(fold_s / changes * 1e6, 2),
+        fold_us_per_row=round(fold_s / len(changed) * 1e6, 2),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 100, 400])
+@pytest.mark.parametrize("change", ["modify", "refresh", "subscribe", "modify_hot"])
+def bench_acknowledge(benchmark: BenchmarkFixture, note: Note, rows: Rows, change: str, size: int) -> None:
+    measure(benchmark, note, rows, change, size)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("durability", ["os", "periodic", "memory"])
+def bench_durability(benchmark: BenchmarkFixture, note: Note, rows: Rows, durability: Durability, size: int) -> None:
+    measure(benchmark, note, rows, "modify", size, durability=durability)
+
+
+@pytest.mark.parametrize("size", [1, 100, 400])
+@pytest.mark.parametrize("change", ["modify", "refresh", "subscribe"])
+def bench_tables(benchmark: BenchmarkFixture, note: Note, rows: Rows, change: str, size: int) -> None:
+    measure(benchmark, note, rows, change, size, call_soon=None)

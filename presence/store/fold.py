@@ -22,6 +22,7 @@ STEP_ROWS = 500
 SLICE_S = 0.05  # how long a script may have to wait for the lock; index pages are written once for each slice
 PAUSE_S = 0.005  # SQLite asks for a lock again and again, not in a queue: a shorter pause is hardly ever met
 RETRY_S = (0.05, 2.0)  # the first and the longest pause after a fold that failed
+PATIENCE_S = 5.0  # how long the last fold tries when the server stops
 UNFOLDED_ROWS = 1_000_000
 UNFOLDED_BYTES = 512 << 20
 
@@ -105,7 +106,7 @@ class Folder:
             if not self._fold_at and self._pending:
                 self._fold_at = time.monotonic() + self._after_s
             if self._fold_at and (stopping or time.monotonic() >= self._fold_at):
-                self._fold(until=time.monotonic() + 5.0 if stopping else 0.0)
+                self._fold(until=time.monotonic() + PATIENCE_S if stopping else 0.0)
             if self._journal is not None:
                 self._journal.prepare()
             if stopping:

@@ -206,9 +206,9 @@ class Recovery:
         self._segments = sorted(filter(None, (_read_segment(path, identity) for path in segment_paths(database))))
 
     def __iter__(self) -> Iterator[bytes]:
-        ends = [first for _, first, _ in self._segments[1:]] + [1 << 63]
-        for (generation, first, path), end in zip(self._segments, ends, strict=True):
+        for index, (generation, first, path) in enumerate(self._segments):
             # A segment holds what is below the first number of the next: the rest was refused.
+            end = self._segments[index + 1][1] if index + 1 < len(self._segments) else 1 << 63
             if first > self.last + 1:
                 self.lost = first
                 return

@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
-from presence.store.check import check
+import pytest
+
+from presence.cli import main
+from presence.store.check import check, count_unfolded
 from presence.store.sqlite import SqliteStore
 
-from .conftest import Answers, ask_beside, publish
+from .conftest import SMALL, Answers, CallerThread, ask_beside, etags_beside, leave, publish
 
 
 def test_a_fine_database_has_nothing_to_say_even_while_it_is_served(path: str, answers: Answers) -> None:
@@ -38,7 +41,7 @@ def test_missing_tables_columns_and_keys_are_named(path: str) -> None:
         "DROP TABLE xcap; DROP INDEX watcher_idx; ALTER TABLE presentity DROP COLUMN sender;PRAGMA user_version = 0",
     )
     assert check(path) == [
-        "schema version is 0; this server knows 1",
+        "schema version is 0; this server knows 2",
         "table presentity lacks the column sender",
         "table xcap is missing",
         "unique index watcher_idx on watchers (presentity_uri, watcher_username, watcher_domain, event) is missing",
@@ -62,3 +65,21 @@ def test_a_missing_file_and_one_that_is_no_database_are_named(path: str) -> None
     assert not Path(path).exists()
     Path(path).write_bytes(b"not a database, whatever its name says" * 20)
     assert check(path) == [f"{path} is not a SQLite database"]
+
+
+def test_what_is_in_the_journal_alone_is_said_and_can_be_folded(
+    path: str, caller: CallerThread, answers: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = SqliteStore(path, call_soon=caller.call_soon, fold_after_s=3600, segment_bytes=SMALL)
+    store.submit([publish("a"), publish("b")], answers.done)
+    store.flush()
+    caller.run_until(lambda: bool(answers))
+    assert check(path) == []
+    assert count_unfolded(path) == 2
+    leave(store)
+    assert main(["db", "check", path]) == 0
+    assert "2 changes are in the journal" in capsys.readouterr().out
+    assert main(["db", "fold", path]) == 0
+    assert etags_beside(path) == ["a", "b"]
+    assert main(["db", "check", path]) == 0
+    assert capsys.readouterr().out == "ok\nok\n"

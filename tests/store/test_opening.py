@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from presence.errors import StoreError
+from presence.store.opening import APPLICATION_ID
 from presence.store.queries import load_migrations
-from presence.store.sqlite import APPLICATION_ID, SqliteStore
+from presence.store.sqlite import SqliteStore
 
 from .conftest import Answers, ask_beside, publish
 
@@ -34,13 +35,15 @@ def test_rows_are_there_after_closing_and_opening(path: str, answers: Answers) -
     store.submit([publish("a")], answers.done)
     store.close()
     store = SqliteStore(path)
-    assert [row[1:] for row in store.read("presentity_load")] == [publish("a").params]
+    assert list(store.read("presentity_load")) == [publish("a").params]
     store.close()
 
 
-@pytest.mark.parametrize(("durability", "level"), [("commit", 2), ("os", 1)])
-def test_durability_is_the_synchronous_level(path: str, durability: str, level: int) -> None:
+@pytest.mark.parametrize(("durability", "level"), [("commit", 2), ("periodic", 2), ("os", 1)])
+def test_durability_is_the_synchronous_level(path: str, answers: Answers, durability: str, level: int) -> None:
     store = SqliteStore(path, durability=durability)  # type: ignore[arg-type]
+    store.submit([publish("a")], answers.done)
+    store.flush()
     assert store._connection.pragma("synchronous") == level
     store.close()
 
@@ -127,6 +130,6 @@ def test_a_row_inserted_as_for_opensips_is_loaded(path: str) -> None:
 def test_publications_load_oldest_first(store: SqliteStore, answers: Answers) -> None:
     for etag, received, order in (("late", 1002, None), ("b", 1001, 2), ("a", 1001, 1), ("early", 1000, 9)):
         write = publish(etag)
-        store.submit([write._replace(params=(*write.params[:5], received, order, *write.params[7:]))], answers.done)
+        store.submit([write._replace(params=(*write.params[:6], received, order, *write.params[8:]))], answers.done)
     store.flush()
     assert [row[4] for row in store.read("presentity_load")] == ["early", "a", "b", "late"]

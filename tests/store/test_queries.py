@@ -58,10 +58,32 @@ def test_a_statement_without_its_parameters_is_a_fault_of_ours() -> None:
         parse_query("presentity_forget", "DELETE FROM presentity;")
 
 
-def test_the_mark_of_a_change_is_read() -> None:
-    assert {name for name, query in QUERIES.items() if query.must_change} == {
-        "presentity_refresh",
-        "presentity_modify",
-        "active_watchers_refresh",
-        "shared_watchers_refresh",
+def test_which_queries_are_journalled() -> None:
+    journalled = {name for name, query in QUERIES.items() if query.journalled}
+    tables = {"presentity": ("insert", "modify", "refresh", "delete")}
+    tables |= dict.fromkeys(("active_watchers", "shared_watchers"), ("insert", "refresh", "reserve", "delete"))
+    assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | {"watchers_put"}
+    assert {name for name, query in QUERIES.items() if query.needs_row} == {
+        name for name in journalled if name.endswith(("modify", "refresh", "reserve"))
     }
+
+
+@pytest.mark.parametrize(
+    "query", [query for query in QUERIES.values() if query.journalled], ids=lambda query: query.name
+)
+def test_journalled_queries_begin_with_what_names_the_row(query: Query) -> None:
+    assert query.parameters[: len(query.key)] == query.key
+    assert query.key == ("id",) or query.table == "watchers"
+    related = [QUERIES[name] for name in (*query.supersedes, *query.yields_to)]
+    assert all(other.table == query.table and other.key == query.key for other in related)
+    assert all(name in other.parameters for name in query.highest for other in (query, *related))
+
+
+def test_what_a_fold_does_later_came_later_or_is_superseded() -> None:
+    """A fold makes changes in the order of queries: an earlier change that would be made later must be void by then."""
+    journalled = [query for query in QUERIES.values() if query.journalled]
+    for earlier in journalled:
+        for later in journalled:
+            if earlier.table != later.table or later.sql.startswith("INSERT") or earlier.sql.startswith("DELETE"):
+                continue  # a row is inserted once, first, and never changed after its removal
+            assert earlier.order < later.order or earlier.name in later.supersedes, (earlier.name, later.name)

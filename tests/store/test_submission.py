@@ -1,18 +1,8 @@
-from presence.store.submission import GROUP_LIMIT, Submission, cut_groups, storable
+import pytest
+
+from presence.store.submission import Tick, decode, encode, sift, storable
 
 from .conftest import Answers
-
-
-def a_submission(writes: int) -> Submission:
-    return Submission(((None, ()),) * writes, Answers().done)  # type: ignore[arg-type]
-
-
-def test_groups_keep_the_order_and_the_limit_and_cut_no_submission() -> None:
-    submissions = [a_submission(size) for size in (1, 0, GROUP_LIMIT - 1, 1, GROUP_LIMIT + 5, 2, 3)]
-    groups = list(cut_groups(submissions))
-    assert [len(group) for group in groups] == [3, 1, 1, 2]
-    assert [submission for group in groups for submission in group] == submissions
-    assert list(cut_groups([])) == []
 
 
 def test_text_that_is_no_unicode_keeps_distinct_values_distinct() -> None:
@@ -20,3 +10,19 @@ def test_text_that_is_no_unicode_keeps_distinct_values_distinct() -> None:
     assert params[0] != params[1]
     assert params[2:] == (b"\xff", None, 7)
     assert all(isinstance(value, str) and value.encode() for value in params[:2])
+
+
+def test_a_record_gives_back_what_was_written() -> None:
+    changes = [("presentity_refresh", (7, "a\udcffb", 1.5, None, b"\x00", -(2**63))), ("presentity_delete", (8,))]
+    assert decode(encode(changes)) == changes
+    with pytest.raises(ValueError, match=r"."):
+        decode(encode(changes)[:-3])
+
+
+def test_what_cannot_be_written_is_sifted_out_with_its_submission() -> None:
+    done = Answers().done
+    good, bad = ("presentity_delete", (1,)), ("presentity_delete", (object(),))
+    tick = Tick([good, bad, good, good, good], [(1, done), (2, done), (0, done), (2, done)])  # type: ignore[list-item]
+    writes, errors = sift(tick)
+    assert writes == [good] * 3
+    assert [error is None for error in errors] == [True, False, True, True]
