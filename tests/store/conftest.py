@@ -3,14 +3,23 @@ from collections.abc import Callable, Iterator
 from os import sched_yield
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 from zlib import crc32
 
 import apsw
 import pytest
 
 from presence.errors import StoreError
-from presence.store.base import Value, Write
+from presence.store.base import Value
 from presence.store.sqlite import SqliteStore
+
+
+class Write(NamedTuple):
+    """What `submit` takes, with names."""
+
+    query: str
+    params: tuple[Value, ...]
+
 
 SMALL = 1 << 20
 """Bytes of a segment: large ones take their time to be made."""

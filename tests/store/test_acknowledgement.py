@@ -8,7 +8,6 @@ import pytest
 
 from presence.errors import StoreError
 from presence.store import checkpoint, tables
-from presence.store.base import Write
 from presence.store.check import count_unfolded
 from presence.store.sqlite import SqliteStore
 
@@ -16,6 +15,7 @@ from .conftest import (
     SMALL,
     Answers,
     CallerThread,
+    Write,
     ask_beside,
     bind,
     contacts_beside,

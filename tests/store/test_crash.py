@@ -12,7 +12,6 @@ from presence.store.sqlite import Durability, SqliteStore
 
 WRITER = """
 import queue, random, sys
-from presence.store.base import Write
 from presence.store.sqlite import SqliteStore
 
 path, life, durability = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -27,15 +26,15 @@ while True:
         if len(rows) < 30:
             rows.append(store.new_id("presentity"))
             row = rows[-1]
-            write = Write("presentity_insert", (row, f"user{row}", "example.com", "presence", f"{row}.{version}",
+            write = ("presentity_insert", (row, f"user{row}", "example.com", "presence", f"{row}.{version}",
                 2000, version, 0, "text/plain", bytes(3000), None, None))
         elif random.random() < 0.02:
             row = rows.pop(random.randrange(30))
-            write = Write("presentity_delete", (row,))
+            write = ("presentity_delete", (row,))
             version = -version
         else:
             row = random.choice(rows)
-            write = Write("presentity_modify", (row, f"{row}.{version}", 2000, version, 0, "text/plain", bytes(3000)))
+            write = ("presentity_modify", (row, f"{row}.{version}", 2000, version, 0, "text/plain", bytes(3000)))
         said = f"{row} {version}"
         version = abs(version)
         store.submit([write], lambda error, said=said: print(said, flush=True))

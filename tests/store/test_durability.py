@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from presence.store.base import Write
 from presence.store.check import count_unfolded
 from presence.store.journal import segment_paths
 from presence.store.sqlite import Durability, SqliteStore
@@ -13,6 +12,7 @@ from .conftest import (
     SMALL,
     Answers,
     CallerThread,
+    Write,
     ask_beside,
     bind,
     contacts_beside,

@@ -11,7 +11,6 @@ import pytest
 
 from presence.errors import StoreError
 from presence.store import fold, journal
-from presence.store.base import Write
 from presence.store.check import count_unfolded
 from presence.store.journal import segment_paths
 from presence.store.sqlite import SqliteStore
@@ -22,6 +21,7 @@ from .conftest import (
     SMALL,
     Answers,
     CallerThread,
+    Write,
     ask_beside,
     bind,
     contacts_beside,

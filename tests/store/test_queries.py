@@ -62,9 +62,10 @@ def test_which_queries_are_journalled() -> None:
     journalled = {name for name, query in QUERIES.items() if query.journalled}
     tables = {"presentity": ("insert", "modify", "refresh", "delete")}
     tables |= dict.fromkeys(("active_watchers", "shared_watchers"), ("insert", "refresh", "reserve", "delete"))
-    assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | {"watchers_put"}
+    others = {"watchers_put", "active_watchers_extend"}
+    assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | others
     assert {name for name, query in QUERIES.items() if query.needs_row} == {
-        name for name in journalled if name.endswith(("modify", "refresh", "reserve"))
+        name for name in journalled if name.endswith(("modify", "refresh", "extend", "reserve"))
     }
 
 

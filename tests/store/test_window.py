@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presence.store.base import Value, Write
+from presence.store.base import Value
 from presence.store.journal import Journal
 from presence.store.opening import adopt
 from presence.store.queries import load_migrations, load_queries
@@ -18,7 +18,7 @@ from presence.store.submission import decode, encode
 from presence.store.tables import Tables
 from presence.store.window import Window
 
-from .conftest import SMALL, ask_beside, modify, publish, refresh, remove, subscribe
+from .conftest import SMALL, Write, ask_beside, modify, publish, refresh, remove, subscribe
 
 QUERIES = load_queries()
 IDENTITY = 5
@@ -79,6 +79,8 @@ class Life:
         cseq = (self.number * 7919) % 1000
         if kind == 1:
             return Write(f"{table}_reserve", (first, cseq, 0, self.number))
+        if kind == 2 and table == "active_watchers":
+            return Write("active_watchers_extend", (first, self.number, self.number, cseq, self.number))
         return Write(f"{table}_refresh", (first, self.number, self.number, cseq, "c", 1, "", 0, self.number, "t"))
 
 
