@@ -3,6 +3,7 @@
 import argparse
 import json
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("nothing to measure")
     # Each server has a generator of its own, and there is the raw exchange.
     _allow_sockets((len(peers) + 1) * settings.hops.sockets)
-    results = [course.run(scenario, peers, settings, _say) for scenario in scenarios]
+    # Being ended must end the servers under test too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        results = [course.run(scenario, peers, settings, _say) for scenario in scenarios]
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(report.table(results))
     if args.json:
         _write(args.json, report.as_json(results, _facts(args, peers)))
