@@ -123,6 +123,8 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     int MSG_DONTWAIT
+    int SOL_SOCKET
+    int SO_RCVBUF
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -163,6 +165,8 @@ cdef enum:
     SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
     SEGMENT_BYTES_MAX = 1452    # Ethernet's 1500 less IPv6 and UDP headers
     SEGMENT_REFUSALS = 16
+    ANSWER_BYTES = 1280         # what the kernel counts for the 200 to a NOTIFY in a receive buffer, at the most
+    WINDOW_MS = 25              # after which answers that did not come no longer hold others back
 
 # ---- memory ----
 
@@ -390,6 +394,7 @@ cdef struct Batch:
 cdef char* body_data(Body* body) noexcept nogil
 cdef char* copy_bytes(bytes text) except NULL
 cdef int socket_family(int fd) except -1
+cdef int64_t receive_buffer(int fd) noexcept nogil
 
 cdef class SubscriptionSlab:
     cdef uint64_t secret, random
@@ -415,6 +420,8 @@ cdef class SubscriptionSlab:
     cdef uint32_t link_count
     cdef uint32_t* ring
     cdef uint32_t ring_head, ring_count, ring_capacity
+    cdef int64_t window, credit     # NOTIFYs that may be sent ahead of their answers; 0: no bound
+    cdef uint32_t window_ms         # when the credit was filled last
     cdef Event* events
     cdef uint32_t event_count, event_capacity
     cdef char* scratch

@@ -15,6 +15,12 @@ cdef int socket_family(int fd) except -1:
     return address.ss_family
 
 
+cdef int64_t receive_buffer(int fd) noexcept nogil:
+    cdef int size = 0
+    cdef socklen_t length = sizeof(int)
+    return size if getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &length) == 0 else 0
+
+
 cdef void begin_batch(Batch* batch, char* scratch, uint32_t room) noexcept nogil:
     batch.count = 0
     batch.refused = 0

@@ -290,6 +290,7 @@ cdef class NotifyFlights(WatcherTable):
 
     cdef void land(self, Row* row) noexcept nogil:
         self.in_flight -= 1
+        self.credit += self.credit < self.window
         row.flight = FLIGHT_IDLE
         row.flags &= ~(FLAG_RESEND | FLAG_RESENT)
         drop_body(row.flying)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
 
-RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024
 """Asked of the kernel: its default holds 92 datagrams, fewer than the answers to one large fan-out."""
 
 _SO_RCVBUFFORCE = 33
