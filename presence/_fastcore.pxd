@@ -282,6 +282,7 @@ cdef enum:
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
+    JOINED_BYTES = 1 << 16      # of NOTIFYs that are handed over for one connection together
     EVENTS_KEPT = 4096          # room that a burst of events leaves
     RING_KEPT = 65536           # and one of NOTIFYs
 
@@ -472,7 +473,9 @@ cdef class Fanout(NotifyFlights):
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
-    cdef object message(self, uint32_t slot)
+    cdef int hand_over(self, U32Vector* queued) except -1
+    cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots)
+    cdef bytes alone(self, Row* row, uint32_t slot, uint32_t room)
 
 # ---- datagrams ----
 

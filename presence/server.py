@@ -124,6 +124,7 @@ class Server:
         for tcp in self._tcp:
             tcp.advertised_host = self.config.server.advertised_host
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
+            tcp.wake = self._wake
             node.ways.add(tcp.local, tcp.link)
         taken, refused = node.load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
@@ -190,8 +191,7 @@ class Server:
         now = self.clock.now()
         self.node.tick(now)
         # A 200 leaves before the NOTIFY that follows from it.
-        for udp in self._udp:
-            udp.flush()
+        self._flush()
         left = self.node.pump(now)
         self._deliver()
         if left:
@@ -202,11 +202,19 @@ class Server:
         if not outbox:
             return
         by_link = {tcp.link: tcp for tcp in self._tcp}
-        for link, flow, host, port, message, slot in outbox:
+        for link, flow, host, port, data, slots in outbox:
             listener = by_link.get(link)
             if listener is not None:
-                listener.deliver(flow, host, port, message, slot)
+                listener.deliver(flow, host, port, data, slots)
         outbox.clear()
+        for tcp in self._tcp:
+            tcp.flush()
+
+    def _flush(self) -> None:
+        for udp in self._udp:
+            udp.flush()
+        for tcp in self._tcp:
+            tcp.flush()
 
     def _tick(self) -> None:
         now = self.clock.now()
@@ -236,8 +244,7 @@ class Server:
         if self._http is not None:
             await self._http.stop()
         self._store.close()
-        for udp in self._udp:
-            udp.flush()
+        self._flush()
         self._close_listeners()
 
     def _close_listeners(self) -> None:
