@@ -339,7 +339,7 @@ cdef struct Group:              # the watchers of one resource
     uint16_t view_count
     uint16_t event_size
     Body** views                # by view number; 0 is "no body"
-    char* event
+    const char* event
     char* local                 # From of the NOTIFYs, once for all rows that have the same; NULL when there is none
     uint16_t local_size
     bint individual, live
@@ -420,6 +420,7 @@ cdef class SubscriptionSlab:
     cdef uint32_t event_count, event_capacity
     cdef char* scratch
     cdef readonly list outbox
+    cdef dict events_named     # owns what `event` of the groups points to
     cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
     cdef Row* row(self, uint32_t slot) except NULL
     cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil

@@ -90,6 +90,8 @@ class Holding:
     def keep(self, resource: Resource, publication: Publication, until: float, *, foreign: bool = False) -> None:
         """Hold a publication, which has a number, until that epoch second."""
         package, (username, domain) = resource
+        # One string for all presentities of a domain.
+        resource = (package, Aor(username, intern(domain)))
         number = publication.number
         self.tags.hold(number, package, username, domain, publication.row_id, until, foreign=foreign)
         publication.resource = resource
@@ -121,7 +123,7 @@ class Holding:
             if float(expires or 0) <= now:
                 store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
                 continue
-            resource = (package.name, Aor(str(username), intern(str(domain))))
+            resource = (package.name, Aor(str(username), str(domain)))
             publication.number = self.tags.reserve()
             publication.foreign = str(etag)
             self.keep(resource, publication, float(expires or 0), foreign=True)
@@ -140,5 +142,8 @@ class Holding:
             del held[publication.number]
         else:
             del self._resources[resource]
-        self._numbered[publication.number] = None
+        numbered = self._numbered
+        numbered[publication.number] = None
+        while len(numbered) > 1 and numbered[-1] is None:
+            numbered.pop()
         publication.resource = publication.foreign = None
