@@ -90,8 +90,9 @@ class Holding:
     def keep(self, resource: Resource, publication: Publication, until: float, *, foreign: bool = False) -> None:
         """Hold a publication, which has a number, until that epoch second."""
         package, (username, domain) = resource
-        # One string for all presentities of a domain.
-        resource = (package, Aor(username, intern(domain)))
+        if not foreign:
+            # One string for all presentities of a domain.
+            resource = (package, Aor(username, intern(domain)))
         number = publication.number
         self.tags.hold(number, package, username, domain, publication.row_id, until, foreign=foreign)
         publication.resource = resource
@@ -123,7 +124,7 @@ class Holding:
             if float(expires or 0) <= now:
                 store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
                 continue
-            resource = (package.name, Aor(str(username), str(domain)))
+            resource = (package.name, Aor(str(username), intern(str(domain))))
             publication.number = self.tags.reserve()
             publication.foreign = str(etag)
             self.keep(resource, publication, float(expires or 0), foreign=True)
