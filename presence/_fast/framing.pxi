@@ -1,6 +1,6 @@
 """Streams: cutting bytes into messages by Content-Length, keep-alives, what can no longer be framed.
 
-Uses: scan, message.  Used by: the stream transports.
+Uses: scan, message, flights.  Used by: the stream transports.
 """
 
 from libc.stdlib cimport realloc

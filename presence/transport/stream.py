@@ -13,6 +13,9 @@ from presence.transport.udp import host_text, own_address
 WRITE_LIMIT_BYTES = 4 * 1024 * 1024
 """What may wait for a slow reader before its connection is closed."""
 
+FLUSH_BYTES = 256 * 1024
+"""What is queued of one turn before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
+
 CONNECT_TIMEOUT_S = 10.0
 
 Received = Callable[[list[Message]], None]
@@ -50,7 +53,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection up, unless there are too many."""
         self._stream = cast(asyncio.Transport, transport)
-        self._stream.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
+        # Above this uvloop tries to write at once, not at the end of the turn.
+        self._stream.set_write_buffer_limits(high=FLUSH_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -109,6 +113,8 @@ class Connection(asyncio.Protocol):
         if not self._queued:
             self._listener.wait_for_flush(self)
         self._queued.append(data)
+        if self._queued_bytes >= FLUSH_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Send what was queued in this turn, all in one write."""
