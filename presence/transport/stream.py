@@ -14,7 +14,7 @@ WRITE_LIMIT_BYTES = 4 * 1024 * 1024
 """What may wait for a slow reader before its connection is closed."""
 
 FLUSH_BYTES = 256 * 1024
-"""What is queued of one turn before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
+"""What is queued before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
 
 CONNECT_TIMEOUT_S = 10.0
 
