@@ -52,8 +52,20 @@ docs: .make/core ## Write the pages that are made from the source
 	$(BIN)/presence config --markdown > docs/configuration.md
 
 .PHONY: bench
-bench: .make/core ## Measure (see bench/README.md)
-	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -p no:randomly --benchmark-only $(ARGS)
+bench: .make/core ## Measure the parts and the whole server, under five minutes (see bench/README.md)
+	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -p no:randomly --benchmark-only -rs $(ARGS)
+	$(BIN)/presence bench --quick
+
+.PHONY: bench-check
+bench-check: .make/core ## Fail when a ratio fell by more than 25 % since bench/baseline.json was written
+	$(BIN)/presence bench --quick --runs 5 --check bench/baseline.json $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: .make/core ## Measure beside Kamailio; as root it is installed first
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	    kamailio kamailio-presence-modules kamailio-sqlite-modules; fi
+	$(BIN)/presence bench requests fanout --peer kamailio $(ARGS)
 
 .PHONY: test-peers
 test-peers: .make/core ## Test against SIPp and baresip; as root they are installed first

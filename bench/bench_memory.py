@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Note
-from load import document
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from presence._fastcore import CSEQ_STRIDE, Fanout, Message, ServerTransactions, parse
 from presence.assembly import Node, load_packages
 from presence.clock import SystemClock
 from presence.config import load
+from presence.loadtool.traffic import DOCUMENT
 from presence.store.base import Done, Value, Write
 from presence.subscription.notify import Notify
 from presence.tally import Tally
@@ -166,7 +166,7 @@ class Accepting:
 
 def publish(number: int) -> Message:
     name = f"user{number}"
-    body = document(name, number)
+    body = DOCUMENT.replace("{user}", f"{number:08}").replace("{version}", "00000001").encode()
     head = (
         f"PUBLISH sip:{name}@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK{number}\r\n"
         f"From: <sip:{name}@example.com>;tag=t{number}\r\nTo: <sip:{name}@example.com>\r\nCall-ID: c{number}\r\n"

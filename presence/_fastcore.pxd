@@ -123,6 +123,8 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     int MSG_DONTWAIT
+    int SOL_SOCKET
+    int SO_RCVBUF
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -163,6 +165,8 @@ cdef enum:
     SEGMENT_SLACK = 64          # blanks one NOTIFY may get to be as long as its neighbours
     SEGMENT_BYTES_MAX = 1452    # Ethernet's 1500 less IPv6 and UDP headers
     SEGMENT_REFUSALS = 16
+    ANSWER_BYTES = 1280         # what the kernel counts for the 200 to a NOTIFY in a receive buffer, at the most
+    WINDOW_MS = 25              # after which answers that did not come no longer hold others back
 
 # ---- memory ----
 
@@ -391,6 +395,7 @@ cdef struct Batch:
 cdef char* body_data(Body* body) noexcept nogil
 cdef char* copy_bytes(bytes text) except NULL
 cdef int socket_family(int fd) except -1
+cdef int64_t receive_buffer(int fd) noexcept nogil
 
 cdef class SubscriptionSlab:
     cdef uint64_t secret, random
@@ -416,6 +421,8 @@ cdef class SubscriptionSlab:
     cdef uint32_t link_count
     cdef uint32_t* ring
     cdef uint32_t ring_head, ring_count, ring_capacity
+    cdef int64_t window, credit     # NOTIFYs that may be sent ahead of their answers; 0: no bound
+    cdef uint32_t window_ms         # when the credit was filled last
     cdef Event* events
     cdef uint32_t event_count, event_capacity
     cdef char* scratch
@@ -454,6 +461,9 @@ cdef class NotifyFlights(WatcherTable):
     cdef void arm_transaction(self, uint32_t slot, double now, bint again) noexcept nogil
     cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil
+    cdef bint match_usual(self, const char* p, uint32_t n) noexcept nogil
+    cdef uint32_t slot_of(self, const char* branch) noexcept nogil
+    cdef bint is_flying(self, uint32_t slot, const char* branch, int64_t cseq) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
@@ -498,6 +508,8 @@ cdef class UdpSocket:
     cdef sockaddr_storage addresses[128]
     cdef Batch replies
     cdef int received               # datagrams of the last batch
+    cdef object clock, handle, wake
+    cdef int read_batch(self, list requests, double now) except -2
     cdef bint segments              # the kernel knows UDP_SEGMENT, and has not refused it again and again
     cdef uint32_t refusals          # in a row
     cdef uint32_t segment_replies(self) noexcept nogil
@@ -692,3 +704,170 @@ cdef struct Merge:
     uint32_t mask, seen_count, kept_count
     int last_kind
     size_t size             # bytes of declarations and pieces
+
+# ---- the load peer of `presence bench`: no part of the server ----
+
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec* at)
+    int CLOCK_MONOTONIC
+
+cdef extern from "<sys/epoll.h>" nogil:
+    cdef union epoll_data_t:
+        uint32_t u32
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int most, int timeout_ms)
+    int EPOLL_CTL_ADD, EPOLLIN
+
+cdef enum:      # kinds of requests, and the histogram behind them
+    K_PUBLISH = 0
+    K_REFRESH, K_MODIFY, K_REMOVE, K_SUBSCRIBE, K_RESUBSCRIBE, K_UNSUBSCRIBE, K_COUNT
+    K_NOTIFY = K_COUNT
+    LOAD_MARKS = 8              # places of a number in a body
+    LOAD_STREAMS = 8
+    LOAD_BATCH = 64
+    LOAD_SLOT_BYTES = 16384     # a datagram received
+    LOAD_RING = 16              # versions of a presentity whose sending time is remembered
+    HISTOGRAM_BUCKETS = 2048
+
+cdef struct Histogram:          # log-linear: 32 buckets an octave of nanoseconds
+    uint64_t count, most
+    uint64_t buckets[2048]
+
+cdef struct LoadPresentity:
+    uint32_t cseq, version, version_due     # sent last; 200 received for
+    uint32_t watchers, awaiting
+    uint32_t flight             # 1 + the request it waits for, 0 when it is free
+    uint8_t tag_size            # of the entity-tag; 0: nothing published
+    char tag[95]
+
+cdef struct LoadWatcher:
+    uint32_t presentity, cseq, version, flight
+    uint32_t notify_cseq, epoch
+    uint64_t seen               # bit i: the NOTIFY with CSeq notify_cseq - i came
+    char* dialog                # remote target, To-tag, route set
+    uint16_t target_size, tag_size, route_size
+    uint8_t active
+
+cdef struct LoadFlight:
+    char* text
+    uint32_t size, place, generation, wanted_cseq
+    uint64_t sent_ns, due_ns, interval_ns
+    uint8_t kind, busy, answered, notified
+
+cdef struct LoadStream:
+    uint32_t kind, first, count, cursor
+    double share, credit
+
+cdef struct LoadBatch:
+    uint32_t count
+    mmsghdr headers[64]
+    iovec parts[64]
+    sockaddr_in addresses[64]
+
+cdef uint64_t load_now_ns() noexcept nogil
+
+cdef class LoadPlaces:
+    cdef sockaddr_in server
+    cdef int epoll, request_fd
+    cdef int* fds
+    cdef uint32_t socket_count, hop_count
+    cdef char* hops             # 32 bytes each: "address:port"
+    cdef uint8_t* hop_sizes
+    cdef char run[9]            # sets the dialogs of this peer apart from those of another
+    cdef char local[32]
+    cdef bytes domain, body, mark
+    cdef const char* domain_text
+    cdef const char* body_text
+    cdef const char* mark_text
+    cdef uint32_t domain_size, body_size, mark_size, mark_at
+    cdef uint32_t user_at[8]
+    cdef uint32_t version_at[8]
+    cdef uint32_t user_marks, version_marks
+    cdef uint32_t expires_s
+    cdef LoadPresentity* presentities
+    cdef uint64_t* sent_ns
+    cdef uint32_t presentity_count
+    cdef LoadWatcher* watchers
+    cdef uint32_t watcher_count
+    cdef uint32_t build_publish(self, char* out, uint8_t kind, uint32_t place, uint32_t slot, uint32_t gen) noexcept nogil
+    cdef uint32_t build_subscribe(self, char* out, uint8_t kind, uint32_t place, uint32_t slot, uint32_t gen) noexcept nogil
+    cdef int open(self, uint32_t sockets, uint32_t addresses) except -1
+    cdef char* put_head(self, char* p, uint32_t slot, uint32_t gen) noexcept nogil
+    cdef char* put_body(self, char* p, uint32_t place, uint32_t version) noexcept nogil
+    cdef char* put_uri(self, char* p, char kind, uint32_t place) noexcept nogil
+
+cdef class LoadFlights(LoadPlaces):
+    cdef LoadFlight* flights
+    cdef uint32_t flight_count, flying, free_count
+    cdef uint32_t* free_slots
+    cdef uint64_t progress_ns, drop_threshold, random
+    cdef bint await_watchers
+    cdef SipMsg m
+    cdef char* scratch
+    cdef LoadBatch replies
+    cdef Histogram histograms[8]
+    cdef uint64_t sent[8]
+    cdef uint64_t done[8]
+    cdef uint64_t failed[8]
+    cdef uint64_t retransmitted, notifies, notify_bytes, reply_bytes, duplicates, out_of_order, went_back, coalesced
+    cdef uint64_t strays, lost_requests, dropped, skipped, unsent
+    cdef uint16_t last_status
+    cdef bint drops(self) noexcept nogil
+    cdef void on_response(self, uint64_t now) noexcept nogil
+    cdef void accept(self, LoadFlight* flight, uint64_t now) noexcept nogil
+    cdef void settle(self, LoadFlight* flight) noexcept nogil
+    cdef void land(self, uint32_t slot) noexcept nogil
+    cdef void keep_dialog(self, LoadWatcher* watcher) noexcept nogil
+    cdef void on_notify(self, uint64_t now) noexcept nogil
+    cdef const char* find_mark(self) noexcept nogil
+    cdef void see_version(self, LoadWatcher* watcher, uint32_t version, uint64_t now) noexcept nogil
+    cdef void reply(self, uint32_t i, const sockaddr_in* source) noexcept nogil
+
+cdef class LoadPeer(LoadFlights):
+    cdef uint32_t slot_bytes
+    cdef char* texts
+    cdef LoadStream streams[8]
+    cdef uint32_t stream_count
+    cdef uint64_t next_ns, period_ns, swept_ns, late_ns
+    cdef int64_t left
+    cdef uint64_t t1_ns, t2_ns
+    cdef char* slab
+    cdef LoadBatch incoming, requests
+    cdef int take_streams(self, list streams) except -1
+    cdef int make_flights(self, uint32_t window) except -1
+    cdef bint idle(self) noexcept nogil
+    cdef void turn(self, uint64_t until_ns) noexcept nogil
+    cdef int wait(self, uint64_t now, uint64_t until_ns) noexcept nogil
+    cdef bint place_free(self, uint32_t kind, uint32_t place) noexcept nogil
+    cdef bint send_next(self, uint64_t now) noexcept nogil
+    cdef void begin(self, uint32_t kind, uint32_t place, uint64_t now) noexcept nogil
+    cdef void post_request(self, LoadFlight* flight) noexcept nogil
+    cdef void flush_requests(self) noexcept nogil
+    cdef void sweep(self, uint64_t now) noexcept nogil
+    cdef int receive(self, int fd, uint64_t now) noexcept nogil
+
+cdef class RawSender:
+    cdef int fd
+    cdef uint16_t* ports
+    cdef uint32_t port_count, addresses, hop
+    cdef char* text
+    cdef char* received
+    cdef LoadBatch outgoing, incoming
+    cdef void send(self, uint32_t count) noexcept nogil
+    cdef int take(self) noexcept nogil
+
+cdef class RawAnswerer:
+    cdef int epoll
+    cdef int* fds
+    cdef uint32_t socket_count
+    cdef char* text
+    cdef char* received
+    cdef LoadBatch outgoing, incoming
+    cdef uint32_t answer_one(self, int fd) noexcept nogil

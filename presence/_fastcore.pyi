@@ -1,5 +1,6 @@
 """The typed face of the compiled core."""
 
+from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
@@ -315,6 +316,12 @@ class UdpSocket:
 
     def __init__(self, fd: int, table: Fanout, transactions: ServerTransactions, origin: object) -> None: ...
     def receive(self, now: float) -> tuple[list[Message], bool]: ...
+    def serve(
+        self, clock: Callable[[], float], handle: Callable[[list[Message], float], None], wake: Callable[[], None]
+    ) -> None:
+        """Say what `readable` does: `handle(requests, now)` with new requests, `wake()` when something follows."""
+    def readable(self) -> None:
+        """Read what has arrived, some batches at the most: the callback of the event loop."""
     def respond(self, request: Message, response: bytes) -> None: ...
     def flush(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
@@ -517,3 +524,68 @@ def merge_xml(documents: Sequence[CutDocument], before: bytes, between: bytes, a
     stands, whatever kind it is of; without id all stand. Of the others equal ones stand once. Where a prefix
     means something else on the root already, its declaration is repeated on the pieces.
     """
+
+class LoadPlaces:
+    """Presentities and watchers of a load peer by number, and the sockets they are reached by."""
+
+    def add_presentities(self, count: int) -> int: ...
+    def add_watchers(self, presentities: array[int]) -> int: ...
+    def behind(self) -> int: ...
+    def active(self) -> int: ...
+    def kernel_drops(self) -> int: ...
+    def hop(self, watcher: int) -> str: ...
+
+class LoadFlights(LoadPlaces):
+    """Requests in flight and what is known of the NOTIFYs that came."""
+
+class LoadPeer(LoadFlights):
+    """Requests of publishers and subscribers kept in flight, and watchers that answer and check every NOTIFY."""
+
+    def __init__(
+        self,
+        port: int,
+        run: bytes,
+        domain: bytes,
+        body: bytes,
+        user_at: tuple[int, ...],
+        version_at: tuple[int, ...],
+        mark: bytes,
+        *,
+        sockets: int = ...,
+        addresses: int = ...,
+        expires_s: int = ...,
+        t1_s: float = ...,
+        t2_s: float = ...,
+        loss: float = ...,
+        seed: int = ...,
+    ) -> None: ...
+    def run(
+        self,
+        streams: list[tuple[int, int, int, float]],
+        *,
+        window: int,
+        operations: int = ...,
+        rate_per_s: float = ...,
+        seconds: float = ...,
+        await_watchers: bool = ...,
+        patience_s: float = ...,
+    ) -> tuple[float, bool]: ...
+    def rest(self, seconds: float) -> None: ...
+    def abandon(self) -> int: ...
+    def reset(self) -> None: ...
+    def counts(self, kind: int) -> tuple[int, int, int]: ...
+    def counters(self) -> dict[str, int]: ...
+    def latency(self, kind: int) -> tuple[int, float, float, float, float]: ...
+
+class RawSender:
+    """In the server's place: sends datagrams to next hops in turn and takes what comes back."""
+
+    def __init__(self, ports: list[int], addresses: int, size: int) -> None: ...
+    def run(self, count: int, window: int) -> tuple[float, int]: ...
+
+class RawAnswerer:
+    """In the watchers' place: answers each datagram with one of a given size."""
+
+    def __init__(self, sockets: int, addresses: int, size: int) -> None: ...
+    def ports(self) -> list[int]: ...
+    def answer(self, seconds: float) -> int: ...

@@ -48,7 +48,6 @@ class Server:
         self._tcp: list[TcpListener] = []
         self._http: HttpServer | None = None
         self._due = False
-        self._accepting = True
         self._idle_check_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._bind()
@@ -131,7 +130,8 @@ class Server:
         # Requests leave no cycles behind (a test sees to it), and a look at 30,000 publications takes 0.2 s.
         gc.set_threshold(*GC_THRESHOLDS)
         for udp in self._udp:
-            self._loop.add_reader(udp.socket.fileno(), self._readable, udp)
+            readable = udp.serve(self.clock.now, self.node.receive, self._wake)
+            self._loop.add_reader(udp.socket.fileno(), readable)
         for tcp in self._tcp:
             await tcp.start()
         if self._http is not None:
@@ -158,21 +158,6 @@ class Server:
         return {"sip": [udp.local for udp in self._udp] + [tcp.local for tcp in self._tcp], "http": http}
 
     # ---- work ----
-
-    def _readable(self, udp: UdpListener) -> None:
-        now = self.clock.now()
-        requests, more = udp.receive(now)
-        if requests:
-            self.node.receive(requests, now)
-        if more:
-            self._loop.call_soon(self._readable_again, udp)
-        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
-        if requests or self.node.table.has_work():
-            self._wake()
-
-    def _readable_again(self, udp: UdpListener) -> None:
-        if self._accepting:
-            self._readable(udp)
 
     def _streamed(self, messages: list[Message]) -> None:
         self.node.receive(messages, self.clock.now())
@@ -238,7 +223,6 @@ class Server:
     async def drain(self) -> None:
         """Stop accepting, finish what is in flight, write everything, close."""
         self.ready = False
-        self._accepting = False
         self.node.endpoint.draining = True
         for tcp in self._tcp:
             tcp.stop_accepting()

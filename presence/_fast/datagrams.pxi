@@ -2,6 +2,7 @@
 # Uses: message, transactions, fanout. Used by: transport/udp.
 
 cdef enum:
+    BATCHES = 4             # read before other events of the loop have their turn
     SLAB_SLOTS = 128
     SLAB_SLOT_BYTES = 65536 + SCAN_SLACK    # only the pages a datagram fills are ever touched
 
@@ -12,6 +13,12 @@ cdef int socket_family(int fd) except -1:
     if getsockname(fd, <sockaddr*>&address, &size) != 0:
         raise OSError(errno, "getsockname")
     return address.ss_family
+
+
+cdef int64_t receive_buffer(int fd) noexcept nogil:
+    cdef int size = 0
+    cdef socklen_t length = sizeof(int)
+    return size if getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &length) == 0 else 0
 
 
 cdef void begin_batch(Batch* batch, char* scratch, uint32_t room) noexcept nogil:
@@ -190,11 +197,34 @@ cdef class UdpSocket:
 
         Malformed requests come up too when they can be answered; what cannot is dropped and counted.
         """
-        cdef int n, i
         cdef list requests = []
+        return requests, self.read_batch(requests, now) == SLAB_SLOTS
+
+    def serve(self, object clock, object handle, object wake):
+        """Say what `readable` does: `handle(requests, now)` with new requests, `wake()` when something follows."""
+        self.clock, self.handle, self.wake = clock, handle, wake
+
+    def readable(self):
+        """Read what has arrived, some batches at the most: the callback of the event loop."""
+        cdef list requests = []
+        cdef double now = self.clock()
+        cdef int i
+        for i in range(BATCHES):
+            if self.read_batch(requests, now) < SLAB_SLOTS:
+                break
+        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn of the loop.
+        if requests:
+            self.handle(requests, now)
+            self.wake()
+        elif self.table.ring_count or self.table.event_count:
+            self.wake()
+
+    cdef int read_batch(self, list requests, double now) except -2:
+        cdef int n, i
         cdef Message message
+        cdef char* datagram
+        cdef uint32_t size, transaction
         cdef bint found, merged
-        cdef uint32_t transaction
         # What the kernel wrote into the headers last time; the others are as they were.
         for i in range(self.received):
             self.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
@@ -202,14 +232,17 @@ cdef class UdpSocket:
         with nogil:
             n = recvmmsg(self.fd, self.headers, SLAB_SLOTS, MSG_DONTWAIT, NULL)
         if n < 0:
-            return requests, False
+            return 0
         self.received = n
         for i in range(n):
-            if self.headers[i].msg_len <= 4:
+            datagram, size = self.slab + <size_t>i * SLAB_SLOT_BYTES, self.headers[i].msg_len
+            if size <= 4:
                 self.keepalives += 1
                 continue
-            memset(self.slab + <size_t>i * SLAB_SLOT_BYTES + self.headers[i].msg_len, 0, SCAN_SLACK)
-            scan_message(&self.m, self.slab + <size_t>i * SLAB_SLOT_BYTES, self.headers[i].msg_len)
+            memset(datagram + size, 0, SCAN_SLACK)
+            if self.table.match_usual(datagram, size):
+                continue
+            scan_message(&self.m, datagram, size)
             if not self.m.is_request:
                 if self.m.error or not self.table.match_response(&self.m, now):
                     self.strays += 1
@@ -230,7 +263,7 @@ cdef class UdpSocket:
             self.transactions.mark_plain(message)
             message.received_at = now
             requests.append(message)
-        return requests, n == SLAB_SLOTS
+        return n
 
     cdef void repeat(self, uint32_t transaction, int i) noexcept nogil:
         # A retransmission gets the stored response, or silence while there is none (RFC 3261 section 17.2.2).

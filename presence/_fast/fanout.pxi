@@ -120,7 +120,10 @@ cdef class Fanout(NotifyFlights):
         return <uint32_t>(p - out)
 
     def pump(self, double now, uint32_t budget=256):
-        """Send up to `budget` queued NOTIFYs and retransmissions; return how many are still queued.
+        """Send up to `budget` queued NOTIFYs and retransmissions; return how many more could be sent now.
+
+        No more are sent ahead of their answers than the receive buffer could hold those of; answers make room, and so
+        does time, for peers far away and peers that never answer.
 
         UDP links with a descriptor are written to directly. For the others (link, flow, host, port, data, slots) is
         appended to `outbox`: what goes over one connection is joined, in its order, up to JOINED_BYTES.
@@ -131,6 +134,11 @@ cdef class Fanout(NotifyFlights):
         if self.ring_count == 0:
             # Most turns send nothing: giving up the interpreter lock would cost more than they do.
             return 0
+        if self.window:
+            if self.milliseconds(now) - self.window_ms >= WINDOW_MS:
+                self.window_ms = self.milliseconds(now)
+                self.credit = self.window
+            budget = <uint32_t>max(<int64_t>0, min(<int64_t>budget, self.credit))
         memset(&elsewhere, 0, sizeof(U32Vector))
         with nogil:
             while budget and self.ring_count:
@@ -141,6 +149,7 @@ cdef class Fanout(NotifyFlights):
                 if not self.take(slot, now):
                     continue
                 budget -= 1
+                self.credit -= 1
                 if self.links[self.targets[self.rows[slot].target].link].fd < 0:
                     vector_push(&elsewhere, slot)
                     continue
@@ -159,6 +168,8 @@ cdef class Fanout(NotifyFlights):
                 self.hand_over(&elsewhere)
         finally:
             free(elsewhere.items)
+        if self.window and self.credit <= 0:
+            return 0
         return self.ring_count
 
     cdef void fetch_ahead(self) noexcept nogil:

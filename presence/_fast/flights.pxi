@@ -204,27 +204,80 @@ cdef class NotifyFlights(WatcherTable):
     cdef bint match_response(self, const SipMsg* m, double now) noexcept nogil:
         """True when the response belongs to a NOTIFY of this table (in flight or not)."""
         cdef const char* branch = m.buf + m.via_branch.off
-        cdef int64_t slot, key
+        cdef uint32_t slot
         cdef Row* row
-        # Everything here comes from the peer: bound, then key, then CSeq, before state is touched.
-        if m.via_branch.len != BRANCH_SIZE or memcmp(branch, b"z9hG4bKpr", 9) != 0 or m.method != M_NOTIFY:
+        if m.via_branch.len != BRANCH_SIZE or m.method != M_NOTIFY:
             return False
-        slot = read_hex(branch + 11, 8)
-        key = read_hex(branch + 19, 8)
-        if slot <= 0 or slot >= self.row_pool.used or key < 0 or read_hex(branch + 9, 2) != self.shard:
+        slot = self.slot_of(branch)
+        if slot == 0:
             return False
         row = &self.rows[slot]
-        if (row.flight != FLIGHT_FLYING or row.flying_cseq != m.cseq
-                or self.branch_key(<uint32_t>slot, m.cseq) != <uint32_t>key):
+        if not self.is_flying(slot, branch, m.cseq):
             self.stray += 1
             return True
         if m.status < 200:
             row.interval_ms = self.t2_ms
         elif m.status < 300:
-            self.complete(<uint32_t>slot)
+            self.complete(slot)
         else:
-            self.fail(<uint32_t>slot, m.status, retry_after(m))
+            self.fail(slot, m.status, retry_after(m))
         return True
+
+    cdef bint match_usual(self, const char* p, uint32_t n) noexcept nogil:
+        # The 200 that nearly every response is, recognised by its first Via and CSeq without reading the rest; whatever
+        # is not just so (also one that is not in flight any more) is left to the scanner and `match_response`.
+        cdef const char* e = p + n
+        cdef const char* end
+        cdef const char* branch = NULL
+        cdef int64_t cseq = 0
+        cdef uint32_t slot
+        if n < 64 or memcmp(p, b"SIP/2.0 200 ", 12) != 0:
+            return False
+        p = <const char*>memchr(p, 10, n)
+        if p == NULL or e - p < 64 or memcmp(p + 1, b"Via: ", 5) != 0:
+            return False
+        p += 6
+        end = <const char*>memchr(p, 10, e - p)
+        while end != NULL and p < end:
+            p = find_byte(p, end, c";")
+            if end - p > BRANCH_SIZE + 8 and memcmp(p, b";branch=", 8) == 0:
+                branch = p + 8
+                break
+            p += 1
+        if branch == NULL or (branch[BRANCH_SIZE] != c";" and branch[BRANCH_SIZE] != c"\r"):
+            return False
+        slot = self.slot_of(branch)
+        if slot == 0:
+            return False
+        while end != NULL and e - end > 16:
+            p = end + 1
+            if p[0] == c"\r":
+                return False
+            end = <const char*>memchr(p, 10, e - p)
+            if memcmp(p, b"CSeq: ", 6) == 0:
+                p += 6
+                while c"0" <= p[0] <= c"9" and cseq >> 32 == 0:
+                    cseq = cseq * 10 + (p[0] - c"0")
+                    p += 1
+                if e - p < 8 or memcmp(p, b" NOTIFY\r", 8) != 0 or not self.is_flying(slot, branch, cseq):
+                    return False
+                self.complete(slot)
+                return True
+        return False
+
+    cdef uint32_t slot_of(self, const char* branch) noexcept nogil:
+        # The row a branch of BRANCH_SIZE bytes names, 0 when it is none of ours.
+        cdef int64_t slot
+        if memcmp(branch, b"z9hG4bKpr", 9) != 0 or read_hex(branch + 9, 2) != self.shard:
+            return 0
+        slot = read_hex(branch + 11, 8)
+        return <uint32_t>slot if 0 < slot < self.row_pool.used else 0
+
+    cdef bint is_flying(self, uint32_t slot, const char* branch, int64_t cseq) noexcept nogil:
+        # Everything here comes from the peer: bound (by `slot_of`), then key, then CSeq, before state is touched.
+        cdef Row* row = &self.rows[slot]
+        return (row.flight == FLIGHT_FLYING and row.flying_cseq == cseq
+                and <int64_t>self.branch_key(slot, row.flying_cseq) == read_hex(branch + 19, 8))
 
     cdef uint32_t branch_key(self, uint32_t slot, uint32_t cseq) noexcept nogil:
         # The row's own random is in it: the next subscription in this row begins with CSeq 1 again, and a branch
@@ -237,6 +290,7 @@ cdef class NotifyFlights(WatcherTable):
 
     cdef void land(self, Row* row) noexcept nogil:
         self.in_flight -= 1
+        self.credit += self.credit < self.window
         row.flight = FLIGHT_IDLE
         row.flags &= ~(FLAG_RESEND | FLAG_RESENT)
         drop_body(row.flying)

@@ -94,6 +94,10 @@ cdef class SubscriptionSlab:
         link.contact = copy_bytes(contact)
         link.contact_size = len(contact)
         self.link_count += 1
+        if fd >= 0 and not reliable:
+            # Half of what the receive buffer holds: answers to all that leaves at once must fit, beside requests.
+            self.window += receive_buffer(fd) // (2 * ANSWER_BYTES)
+            self.credit = self.window
         return self.link_count - 1
 
     # ---- rows ----

@@ -14,6 +14,7 @@ COMMANDS = {
     "db": "presence.cli.db",
     "publish": "presence.cli.publish",
     "watch": "presence.cli.watch",
+    "bench": "presence.cli.bench",
 }
 """Each module has `add_parser(subparsers)`, which adds the command, and `run(args)`, its exit status."""
 

@@ -6,8 +6,9 @@ from contextlib import suppress
 import apsw
 
 CHECKPOINT_PAGES = 12_000  # 48 MB of log: a page changed often is moved once; a third of it costs 2 us a row more
-TRUNCATE_PAGES = 32_000  # a log that begins anew is written over; to cut it and let it grow costs 2 us a row more
-TRUNCATE_TIMEOUT_MS = 100  # a script's long read must not hold up the writer for longer
+RESTART_PAGES = 16_000  # a log that begins anew is written over, which is cheaper than to let it grow by a third
+TRUNCATE_PAGES = 64_000  # what a script's long read has made of it is given back
+GATE_TIMEOUT_MS = 100  # a script's long read must not hold up the writer for longer
 
 
 class Checkpointer:
@@ -15,12 +16,12 @@ class Checkpointer:
 
     def __init__(self, connection: apsw.Connection, writer: apsw.Connection) -> None:
         self.gate = threading.Lock()
-        """Held by whoever writes; the log is cut short while nobody does."""
+        """Held by whoever writes; the log begins anew while nobody does."""
         self._connection = connection
-        connection.set_busy_timeout(TRUNCATE_TIMEOUT_MS)
+        connection.set_busy_timeout(GATE_TIMEOUT_MS)
         self._pages = 0
         self._moved = 0
-        self._truncate_at = TRUNCATE_PAGES
+        self._restart_at = RESTART_PAGES
         self._stopping = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence-checkpoint", daemon=True)
@@ -55,10 +56,12 @@ class Checkpointer:
 
     def _checkpoint(self) -> None:
         _, self._moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if self._pages < self._truncate_at:
+        if self._pages < self._restart_at:
             return
         # Commits that never pause keep the log from beginning anew; most is moved by now, the rest is short.
-        self._truncate_at = 2 * self._pages
+        pages = self._pages
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if pages >= TRUNCATE_PAGES else apsw.SQLITE_CHECKPOINT_RESTART
+        self._restart_at = 2 * pages
         with self.gate:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._moved, self._truncate_at = 0, TRUNCATE_PAGES
+            self._connection.wal_checkpoint(mode=mode)
+        self._moved, self._restart_at = 0, RESTART_PAGES

@@ -1,5 +1,6 @@
 """The statements of `sql/queries` and the migrations of `sql/schema`, read from where they ship."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 
+_NUMBERED = re.compile(r"\?(\d+)")
 _PARAMETERS = "-- Parameters: "
 _JOURNALLED = "-- Journalled by: "
 _SUPERSEDES = "-- Supersedes: "
@@ -46,6 +48,26 @@ class Query:
     def needs_row(self) -> bool:
         """True when finding no row means that somebody took it out."""
         return self.journalled and self.sql.startswith("UPDATE")
+
+    def for_many(self, count: int) -> str:
+        """Return one statement that makes the change for `count` rows, parameters of one behind those of the other.
+
+        It takes no notice of REPLACE and fails on a conflict: a statement for many rows that could be undone as a
+        whole keeps a copy of each page it changes.
+        """
+        row = f"({', '.join('?' * len(self.parameters))})"
+        sql = self.sql.strip().removesuffix(";")
+        verb, _, rest = sql.partition(" ")
+        rest = rest.removeprefix("OR REPLACE ")
+        if verb == "DELETE":
+            return sql.replace("= ?1", f"IN ({', '.join('?' * count)})")
+        if verb == "INSERT":
+            head, _, tail = rest.partition("VALUES (")
+            return f"INSERT OR FAIL {head}VALUES {', '.join([row] * count)}{tail.partition(')')[2]}"
+        head, _, where = _NUMBERED.sub(r"given.p\1", rest).rpartition("WHERE")
+        names = ", ".join(f"p{number + 1}" for number in range(len(self.parameters)))
+        values = f"WITH given ({names}) AS (VALUES {', '.join([row] * count)})"
+        return f"{values} UPDATE OR FAIL {head}FROM given WHERE{where}"
 
     @property
     def order(self) -> tuple[int, int, str]:

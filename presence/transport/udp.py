@@ -3,10 +3,11 @@
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 
 from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
 
-RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024
 """Asked of the kernel: its default holds 92 datagrams, fewer than the answers to one large fan-out."""
 
 _SO_RCVBUFFORCE = 33
@@ -59,6 +60,14 @@ class UdpListener:
         """Return the requests that have arrived, and whether more may be waiting."""
         assert self._core is not None
         return self._core.receive(now)
+
+    def serve(
+        self, clock: Callable[[], float], handle: Callable[[list[Message], float], None], wake: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Return what to call when the socket is readable: requests go to `handle`, and `wake` tells of work."""
+        assert self._core is not None
+        self._core.serve(clock, handle, wake)
+        return self._core.readable
 
     def respond(self, request: Message, response: bytes) -> None:
         """Queue a response."""

@@ -101,7 +101,11 @@ def test_what_is_no_value_is_refused_alone_and_never_written(path: str, caller: 
     assert len(etags_beside(path)) == 8
 
 
-def test_what_sqlite_cannot_hold_is_reported_and_holds_nothing_up(path: str, answers: Answers) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 4, 50])
+def test_what_sqlite_cannot_hold_is_reported_and_holds_nothing_up(
+    path: str, answers: Answers, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(tables, "AT_ONCE", at_once)
     missing: list[tuple[str, int]] = []
     troubles: list[str] = []
     store = SqliteStore(path, on_missing=lambda *row: missing.append(row), on_trouble=troubles.append)
@@ -117,7 +121,11 @@ def test_what_sqlite_cannot_hold_is_reported_and_holds_nothing_up(path: str, ans
     store.close()
 
 
-def test_a_row_somebody_deleted_is_heard_of_once(path: str, caller: CallerThread, answers: Answers) -> None:
+@pytest.mark.parametrize("at_once", [1, 50])
+def test_a_row_somebody_deleted_is_heard_of_once(
+    path: str, caller: CallerThread, answers: Answers, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(tables, "AT_ONCE", at_once)
     missing: list[tuple[str, int]] = []
     store = SqliteStore(
         path,
@@ -314,6 +322,7 @@ def test_the_log_of_sqlite_is_moved_and_cut_while_folds_go_on(
     path: str, caller: CallerThread, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(checkpoint, "RESTART_PAGES", 60)
     monkeypatch.setattr(checkpoint, "TRUNCATE_PAGES", 60)
     store = SqliteStore(path, durability="os", call_soon=caller.call_soon, fold_after_s=0.0, segment_bytes=SMALL)
     sizes = [0]

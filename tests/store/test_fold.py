@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from presence.errors import StoreError
-from presence.store import fold, journal
+from presence.store import fold, journal, tables
 from presence.store.check import count_unfolded
 from presence.store.journal import segment_paths
 from presence.store.sqlite import SqliteStore
@@ -129,6 +129,7 @@ def test_folds_that_fail_anywhere_change_nothing_of_the_outcome(
     path: str, caller: CallerThread, impatient: None, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     chance = random.Random(seed)
+    monkeypatch.setattr(tables, "AT_ONCE", 2)
     monkeypatch.setattr(fold, "STEP_ROWS", 3)
     monkeypatch.setattr(fold, "SLICE_S", 0.0)
     monkeypatch.setattr(fold, "PAUSE_S", 0.0)
@@ -219,7 +220,11 @@ def test_a_decision_made_meanwhile_stays(path: str, caller: CallerThread) -> Non
     assert ask_beside(path, "SELECT status, inserted_time FROM watchers") == [(1, 900)]
 
 
-def test_a_foreign_row_with_our_key_gives_way_and_holds_nothing_up(path: str, caller: CallerThread) -> None:
+@pytest.mark.parametrize("at_once", [1, 50])
+def test_a_foreign_row_with_our_key_gives_way_and_holds_nothing_up(
+    path: str, caller: CallerThread, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(tables, "AT_ONCE", at_once)
     store = start(path, caller, fold_after_s=3600)
     acknowledge(store, caller, publish("a"), publish("b"), modify("b", "b2"))
     ask_beside(

@@ -80,6 +80,19 @@ def test_journalled_queries_begin_with_what_names_the_row(query: Query) -> None:
     assert all(name in other.parameters for name in query.highest for other in (query, *related))
 
 
+@pytest.mark.parametrize(
+    "query", [query for query in QUERIES.values() if query.journalled], ids=lambda query: query.name
+)
+def test_a_statement_for_many_rows_takes_as_many_times_the_parameters(schema: apsw.Connection, query: Query) -> None:
+    sql = query.for_many(50)
+    details = apsw.ext.query_info(schema, sql)
+    assert details.query_remaining is None
+    assert details.bindings_count == 50 * len(query.parameters)
+    plan = [row[3] for row in schema.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * details.bindings_count)]
+    own = ("given", "CONSTANT", "VALUES")
+    assert not any(step.startswith("SCAN") and not any(word in step for word in own) for step in plan), plan
+
+
 def test_what_a_fold_does_later_came_later_or_is_superseded() -> None:
     """A fold makes changes in the order of queries: an earlier change that would be made later must be void by then."""
     journalled = [query for query in QUERIES.values() if query.journalled]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presence.store import tables
 from presence.store.base import Value
 from presence.store.journal import Journal
 from presence.store.opening import adopt
@@ -108,13 +109,13 @@ class Server:
         self.pending.append(entry)
 
     def fold(self, slices: int) -> None:
-        """Fold for so many slices, two rows each: what is left waits, together with what comes later."""
+        """Fold for so many slices, three rows each: what is left waits, together with what comes later."""
         for entry in self.pending:
             self.window.absorb(decode(entry))
         self.pending.clear()
         for _ in range(slices):
-            last = len(self.window) <= 2
-            batches = self.window.take(2)
+            last = len(self.window) <= 3
+            batches = self.window.take(3)
             self.tables.fold([batches], (IDENTITY, self.number) if last else None, last=last)
             if last:
                 self.journal.release(self.number)
@@ -128,7 +129,8 @@ class Server:
 @settings(deadline=None, max_examples=80)
 @given(st.lists(STEPS, max_size=80))
 def test_the_tables_end_as_if_each_change_had_its_turn(steps: list[object]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "AT_ONCE", 2)
         path = str(Path(folder) / "presence.db")
         model, life, server = Model(), Life(), Server(path)
         for step in steps:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, ServerTransactions, UdpSocket, parse
+from presence._fastcore import CSEQ_STRIDE, Fanout, ServerTransactions, UdpSocket, build_response, parse
 
 pytestmark = pytest.mark.system
 
@@ -17,6 +17,7 @@ def ours():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         yield sock
 
 
@@ -116,3 +117,26 @@ def test_watchers_in_different_states_and_few_to_a_hop(ours, hops):
             notify = parse(hop.recv(65536))
             pending = notify.header("Subscription-State").startswith("pending")
             assert notify.body == (b"" if pending else b"secret")
+
+
+def test_no_more_is_sent_ahead_of_its_answers_than_the_receive_buffer_holds(ours, hops):
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+    table = make_table(ours)
+    gid = table.add_group(b"presence")
+    for number in range(200):
+        fill(table, gid, number, hops[0].getsockname()[1])
+    fan_out(table, gid, b"state")
+    window = table.counters()["in_flight"]
+    assert 0 < window < 50
+    assert table.counters()["queued"] == 200 - window
+    # An answer makes room for one more ...
+    assert table.match(parse(build_response(parse(hops[0].recv(65536)), 200, b"OK")), NOW)
+    table.pump(NOW)
+    assert table.counters()["sent"] == window + 1
+    # ... and so does time: watchers that never answer hold nobody back.
+    later = NOW
+    while table.counters()["queued"]:
+        later += 0.03
+        table.pump(later)
+    assert table.counters()["sent"] == 200
+    assert later - NOW < 1

@@ -35,6 +35,7 @@ FLOORS = {
     "presence.assembly": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
+    "presence.loadtool": ENTRY,
     "presence.__main__": ENTRY,
 }
 """The floor of a room and of everything in it; the longest name counts."""
@@ -54,7 +55,7 @@ WET = {
                 "presence.http",
                 "presence.logbook",
             ),
-            *("presence.clock", "presence.server", "presence.cli"),
+            *("presence.clock", "presence.server", "presence.cli", "presence.loadtool"),
         ),
     ),
 }
