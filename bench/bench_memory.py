@@ -19,7 +19,15 @@ import pytest
 from conftest import Note
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, ServerTransactions, parse
+from presence._fastcore import CSEQ_STRIDE, Fanout, Message, ServerTransactions, parse
+from presence.assembly import Node, load_packages
+from presence.clock import SystemClock
+from presence.config import load
+from presence.loadtool.traffic import DOCUMENT
+from presence.store.base import Done, Value, Write
+from presence.subscription.notify import Notify
+from presence.tally import Tally
+from presence.values import Aor
 
 QUICK = 100_000
 FULL = 1_000_000
@@ -131,6 +139,77 @@ def measure_table(count: int) -> dict[str, float]:
     }
 
 
+class Accepting:
+    """A store that takes everything and keeps nothing, and the origin that hears the answers."""
+
+    transport, link, flow, local = "UDP", 0, 0, "udp:127.0.0.1:5060"
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def new_id(self, table: str) -> int:
+        self.rows += 1
+        return self.rows
+
+    def submit(self, writes: Sequence[Write], done: Done) -> None:
+        done(None)
+
+    def flush(self) -> None:
+        """There is nothing to write."""
+
+    def read(self, query: str, params: tuple[Value, ...] = ()) -> Iterator[tuple[Value, ...]]:
+        return iter(())
+
+    def respond(self, request: Message, response: bytes) -> None:
+        assert response.startswith(b"SIP/2.0 200 ")
+
+
+def publish(number: int) -> Message:
+    name = f"user{number}"
+    body = DOCUMENT.replace("{user}", f"{number:08}").replace("{version}", "00000001").encode()
+    head = (
+        f"PUBLISH sip:{name}@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK{number}\r\n"
+        f"From: <sip:{name}@example.com>;tag=t{number}\r\nTo: <sip:{name}@example.com>\r\nCall-ID: c{number}\r\n"
+        "CSeq: 1 PUBLISH\r\nMax-Forwards: 70\r\nEvent: presence\r\nExpires: 3600\r\n"
+        f"Content-Type: application/pidf+xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return parse(head.encode() + body)
+
+
+def measure_publications(count: int) -> dict[str, float]:
+    """Initial publications of 900 bytes, one of each presentity, from the endpoint on."""
+    origin = Accepting()
+    node = Node(load(assignments=("server.policy=open",)), origin, SystemClock(), Tally(), boot=1)
+    before, began = resident_bytes(), 0
+    for number in range(count):
+        request = publish(number)
+        request.origin = origin
+        started = time.thread_time_ns()
+        node.receive([request], NOW + number / 64)
+        began += time.thread_time_ns() - started
+    assert node.compositor.counts() == {"presence": count}
+    taken = resident_bytes() - before
+    return {"bytes_per_publication": round(taken / count), "us_per_publish": round(began / count / 1000, 1)}
+
+
+def measure_resources(count: int) -> dict[str, float]:
+    """Presentities that publish nothing, with one watcher each: the subscription, and all that is made for it."""
+    table = make_table()
+    registry = load_packages()
+    package = registry.get("presence")
+    assert package is not None
+    notify = Notify(table, registry, lambda package, presentity: package.compose(presentity, ()), Tally())
+    before = resident_bytes()
+    for number in range(count):
+        resource = notify.resource(package, Aor(f"user{number}", "example.com"))
+        subscribe(table, resource.gid, number, number)
+    rows = resident_bytes() - before
+    notify.changed_all(NOW)
+    notify.flush(NOW)
+    told = resident_bytes() - before
+    return {"bytes_per_resource_and_row": round(rows / count), "bytes_when_told": round(told / count)}
+
+
 def measure_storm(count: int) -> dict[str, float]:
     """A login storm of half a minute: each SUBSCRIBE leaves a row and, for 32 s, its stored response."""
     before = resident_bytes()
@@ -162,7 +241,10 @@ def measure_transactions(count: int) -> dict[str, float]:
     return {"bytes_per_transaction": round(held), "bytes_left": round(left)}
 
 
-@pytest.mark.parametrize("measure", [measure_table, measure_storm, measure_transactions])
+MEASURES = (measure_table, measure_storm, measure_transactions, measure_publications, measure_resources)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
 def bench_memory(benchmark: BenchmarkFixture, note: Note, measure: object) -> None:
     assert callable(measure)
     note(**benchmark.pedantic(measure, (QUICK,), rounds=1))
@@ -170,5 +252,7 @@ def bench_memory(benchmark: BenchmarkFixture, note: Note, measure: object) -> No
 
 if __name__ == "__main__":
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else FULL
-    for measured in (measure_table, measure_storm, measure_transactions):
+    for measured in MEASURES:
+        if len(sys.argv) > 2 and sys.argv[2] != measured.__name__:
+            continue
         print(f"{measured.__name__} {rows}: {measured(rows)}")

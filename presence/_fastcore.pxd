@@ -286,6 +286,7 @@ cdef enum:
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
     BATCH_SIZE = 64
     SCRATCH_BYTES = 1 << 18
+    JOINED_BYTES = 1 << 16      # of NOTIFYs that are handed over for one connection together
     EVENTS_KEPT = 4096          # room that a burst of events leaves
     RING_KEPT = 65536           # and one of NOTIFYs
 
@@ -342,7 +343,7 @@ cdef struct Group:              # the watchers of one resource
     uint16_t view_count
     uint16_t event_size
     Body** views                # by view number; 0 is "no body"
-    char* event
+    const char* event
     char* local                 # From of the NOTIFYs, once for all rows that have the same; NULL when there is none
     uint16_t local_size
     bint individual, live
@@ -426,6 +427,7 @@ cdef class SubscriptionSlab:
     cdef uint32_t event_count, event_capacity
     cdef char* scratch
     cdef readonly list outbox
+    cdef dict events_named     # owns what `event` of the groups points to
     cdef uint64_t sent, retransmitted, completed, failed, timed_out, coalesced, stray, unsent, in_flight
     cdef Row* row(self, uint32_t slot) except NULL
     cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil
@@ -482,7 +484,9 @@ cdef class Fanout(NotifyFlights):
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
-    cdef object message(self, uint32_t slot)
+    cdef int hand_over(self, U32Vector* queued) except -1
+    cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots)
+    cdef bytes alone(self, Row* row, uint32_t slot, uint32_t room)
 
 # ---- datagrams ----
 

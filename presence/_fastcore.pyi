@@ -116,8 +116,14 @@ class Framer:
     """Cuts a byte stream into messages by Content-Length (RFC 3261 section 18.3)."""
 
     def __init__(self, max_message: int = ...) -> None: ...
-    def feed(self, data: bytes) -> list[Message]:
-        """Messages complete with these bytes. A message with `error` set may end the stream (`broken`)."""
+    def feed(self, data: bytes, table: Fanout | None = None, now: float = 0.0) -> list[Message]:
+        """Messages complete with these bytes. A message with `error` set may end the stream (`broken`).
+
+        Responses to NOTIFYs of the table go to it at once and are not among them.
+        """
+    @property
+    def answers(self) -> int:
+        """Responses that went to the table since last asked."""
     @property
     def broken(self) -> bool:
         """True when the stream can no longer be framed and the connection must be closed."""
@@ -207,7 +213,7 @@ class SubscriptionSlab:
     segmenting: bool
     """NOTIFYs that share a next hop leave in one system call; turned off when the kernel refuses."""
 
-    outbox: list[tuple[int, int, str, int, bytes, int]]
+    outbox: list[tuple[int, int, str, int, bytes, list[int]]]
     """(link, flow, host, port, message, slot) of NOTIFYs for links without a descriptor."""
     def __init__(
         self,
@@ -251,7 +257,7 @@ class WatcherTable(SubscriptionSlab):
     def group_pending(self, gid: int) -> int: ...
     def group_slots(self, gid: int) -> list[int]: ...
     def drop_group(self, gid: int) -> bool: ...
-    def set_body(self, gid: int, view: int, tail: bytes | None) -> None: ...
+    def set_body(self, gid: int, view: int, tail: bytes | None) -> bool: ...
     def fill(
         self,
         slot: int,

@@ -40,8 +40,10 @@ class Publication:
     """Names its row in the database."""
     number: int = 0
     """Names it among the entity-tags."""
-    foreign: tuple[tuple[str, Aor], str] | None = None
-    """Resource and entity-tag while that is one of an earlier start."""
+    resource: tuple[str, Aor] | None = None
+    """Package and presentity while it is held."""
+    foreign: str | None = None
+    """Its entity-tag while that is one of an earlier start."""
 
     def adopt(self, new: "Publication") -> None:
         """Take over the event state of a modification."""

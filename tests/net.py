@@ -214,7 +214,7 @@ class Network:
     def _take_stream(self, connection: TcpOrigin, data: bytes) -> None:
         if not connection.open:
             return
-        for message in connection.framer.feed(data):
+        for message in connection.framer.feed(data, self.node.table, self.clock.at):
             message.origin, message.received_at = connection, self.clock.at
             message.set_source(*connection.agent.address)
             self._arrived.append(message)
@@ -241,22 +241,23 @@ class Network:
             self._send(*post)
         return bool(moved or arrived or posts or left)
 
-    def _send(self, link: int, flow: int, host: str, port: int, message: bytes, slot: int) -> None:
+    def _send(self, link: int, flow: int, host: str, port: int, data: bytes, slots: list[int]) -> None:
         """Do what the listeners do with a NOTIFY."""
         if link == self._udp.link:
-            self.post_to_agent((host, port), message)
+            self.post_to_agent((host, port), data)
             return
         connection = self._connections.get(flow)
         if connection is None:
             agent = self.agents.get((host, port))
             if agent is None or not agent.listening:
-                self.unreachable.append(((host, port), message))
-                self.node.table.fail_flight(slot, 503)
+                self.unreachable += (((host, port), message.raw) for message in Framer().feed(data))
+                for slot in slots:
+                    self.node.table.fail_flight(slot, 503)
                 return
             connection = self._opened.get((host, port))
             if connection is None or not connection.open:
                 connection = self._opened[host, port] = self.connect(agent)
-        connection.write(message)
+        connection.write(data)
 
     def settle(self) -> None:
         """Let happen what happens now, until nothing moves."""

@@ -125,10 +125,10 @@ cdef class Fanout(NotifyFlights):
         No more are sent ahead of their answers than the receive buffer could hold those of; answers make room, and so
         does time, for peers far away and peers that never answer.
 
-        UDP links with a descriptor are written to directly; for the others (link, flow, host, port, message, slot)
-        is appended to `outbox`.
+        UDP links with a descriptor are written to directly. For the others (link, flow, host, port, data, slots) is
+        appended to `outbox`: what goes over one connection is joined, in its order, up to JOINED_BYTES.
         """
-        cdef uint32_t slot, i, count = 0
+        cdef uint32_t slot, count = 0
         cdef uint32_t slots[SLICE]
         cdef U32Vector elsewhere
         if self.ring_count == 0:
@@ -164,8 +164,8 @@ cdef class Fanout(NotifyFlights):
                 self.ring = NULL
                 self.ring_capacity = 0
         try:
-            for i in range(elsewhere.count):
-                self.outbox.append(self.message(elsewhere.items[i]))
+            if elsewhere.count:
+                self.hand_over(&elsewhere)
         finally:
             free(elsewhere.items)
         if self.window and self.credit <= 0:
@@ -313,17 +313,60 @@ cdef class Fanout(NotifyFlights):
                 self.fail(batch.slots[i], 513, 0)
         begin_batch(batch, self.scratch, SCRATCH_BYTES)
 
-    cdef object message(self, uint32_t slot):
-        cdef Row* row = self.row(slot)
-        cdef Target* target = &self.targets[row.target]
-        cdef uint32_t size = self.head_size(row)
-        cdef uint32_t tail = row.flying.size if row.flying != NULL else 0
-        cdef bytearray text = bytearray(size + tail)
+    cdef int hand_over(self, U32Vector* queued) except -1:
+        # By next hop, each in the order of the queue. Without a connection each message goes by itself.
+        cdef uint32_t i, target, count = queued.count
+        cdef uint64_t* keys = <uint64_t*>malloc(count * sizeof(uint64_t))
+        cdef Target* hop
+        cdef list slots
+        cdef bytes data
+        if keys == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                target = self.rows[queued.items[i]].target
+                keys[i] = <uint64_t>(target if self.links[self.targets[target].link].reliable else 0) << 32 | i
+            qsort(keys, count, sizeof(uint64_t), compare_keys)
+            i = 0
+            while i < count:
+                hop = &self.targets[self.rows[queued.items[keys[i] & 0xFFFFFFFFULL]].target]
+                slots = []
+                data = self.joined(queued, keys, count, &i, slots)
+                self.outbox.append((hop.link, hop.flow, format_address(hop.address), hop.port, data, slots))
+        finally:
+            free(keys)
+        return 0
+
+    cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots):
+        # The next NOTIFYs to one next hop, as many as may go together.
+        cdef uint32_t slot, size, tail, target = <uint32_t>(keys[at[0]] >> 32)
+        cdef size_t most = JOINED_BYTES if target else 0
+        cdef char* out = self.scratch
+        cdef Row* row
+        while at[0] < count and <uint32_t>(keys[at[0]] >> 32) == target:
+            slot = queued.items[keys[at[0]] & 0xFFFFFFFFULL]
+            row = &self.rows[slot]
+            tail = row.flying.size if row.flying != NULL else 0
+            size = self.head_size(row) + tail
+            if slots and <size_t>(out - self.scratch) + size > most:
+                break
+            slots.append(slot)
+            at[0] += 1
+            if size > SCRATCH_BYTES:
+                return self.alone(row, slot, size)
+            out += self.render(slot, out)
+            if tail:
+                memcpy(out, body_data(row.flying), tail)
+                out += tail
+        return self.scratch[:out - self.scratch]
+
+    cdef bytes alone(self, Row* row, uint32_t slot, uint32_t room):
+        # A NOTIFY whose body is larger than the scratch.
+        cdef bytearray text = bytearray(room)
         cdef char* out = <char*>text
-        size = self.render(slot, out)
-        if tail:
-            memcpy(out + size, body_data(row.flying), tail)
-        return (target.link, target.flow, format_address(target.address), target.port, bytes(text[:size + tail]), slot)
+        cdef uint32_t size = self.render(slot, out)
+        memcpy(out + size, body_data(row.flying), row.flying.size)
+        return bytes(text[:size + row.flying.size])
 
 
 cdef int compare_keys(const void* one, const void* other) noexcept nogil:

@@ -1,6 +1,6 @@
 """Streams: cutting bytes into messages by Content-Length, keep-alives, what can no longer be framed.
 
-Uses: scan, message.  Used by: the stream transports.
+Uses: scan, message, flights.  Used by: the stream transports.
 """
 
 from libc.stdlib cimport realloc
@@ -18,7 +18,7 @@ cdef class Framer:
     cdef size_t seen        # no end of the head before here: each byte is looked at once however it arrives
     cdef size_t length      # bytes of the current message, 0 while its head is incomplete
     cdef size_t most
-    cdef size_t pings_seen
+    cdef size_t pings_seen, answers_seen
     cdef bint line_end_seen # an empty line came since the last message or ping
     cdef bint is_broken
 
@@ -47,15 +47,25 @@ cdef class Framer:
         """Bytes held of an incomplete message, bounded by max_message."""
         return self.size - self.start
 
-    def feed(self, bytes data not None):
-        """Messages complete with these bytes. A message with `error` set may end the stream (`broken`)."""
+    @property
+    def answers(self):
+        """Responses that went to the table since last asked."""
+        cdef size_t count = self.answers_seen
+        self.answers_seen = 0
+        return count
+
+    def feed(self, bytes data not None, Fanout table=None, double now=0.0):
+        """Messages complete with these bytes. A message with `error` set may end the stream (`broken`).
+
+        Responses to NOTIFYs of the table go to it at once and are not among them.
+        """
         cdef list messages = []
         cdef Message message
         if self.is_broken:
             return messages
         self.hold(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         while not self.is_broken:
-            message = self.next_message()
+            message = self.next_message(table, now)
             if message is None:
                 break
             messages.append(message)
@@ -131,31 +141,39 @@ cdef class Framer:
                 return after + 1
             self.seen += 1
 
-    cdef Message next_message(self):
+    cdef Message next_message(self, Fanout table, double now):
         cdef SipMsg m
         cdef size_t head_end
         cdef uint32_t head
-        if self.length == 0:
-            if self.start == self.seen and not self.skip_empty_lines():
+        while True:
+            head = 0
+            if self.length == 0:
+                if self.start == self.seen and not self.skip_empty_lines():
+                    return None
+                head_end = self.find_head_end()
+                if head_end == 0:
+                    self.is_broken = self.size - self.start > self.most
+                    return None
+                head = scan_head(&m, self.buf + self.start, <uint32_t>(head_end - self.start))
+                if m.content_length < 0 or m.first[H_CONTENT_LENGTH] == 0:
+                    return self.end_stream(&m, E_MISSING_FIELD + H_CONTENT_LENGTH)
+                if head + m.content_length > <int64_t>self.most:
+                    return self.end_stream(&m, E_TOO_LARGE)
+                self.length = head + <size_t>m.content_length
+            if self.size - self.start < self.length:
                 return None
-            head_end = self.find_head_end()
-            if head_end == 0:
-                self.is_broken = self.size - self.start > self.most
-                return None
-            head = scan_head(&m, self.buf + self.start, <uint32_t>(head_end - self.start))
-            if m.content_length < 0 or m.first[H_CONTENT_LENGTH] == 0:
-                return self.end_stream(&m, E_MISSING_FIELD + H_CONTENT_LENGTH)
-            if head + m.content_length > <int64_t>self.most:
-                return self.end_stream(&m, E_TOO_LARGE)
-            self.length = head + <size_t>m.content_length
-        if self.size - self.start < self.length:
-            return None
-        # Scanned again rather than kept: a waiting connection shall not hold a header table.
-        scan_message(&m, self.buf + self.start, <uint32_t>self.length)
-        self.start += self.length
-        self.seen = self.start
-        self.length = 0
-        return new_message(&m)
+            if head:
+                m.size = <uint32_t>self.length
+                place_body(&m, head)
+            else:
+                # Scanned again rather than kept: a waiting connection shall not hold a header table.
+                scan_message(&m, self.buf + self.start, <uint32_t>self.length)
+            self.start += self.length
+            self.seen = self.start
+            self.length = 0
+            if table is None or m.is_request or m.error or not table.match_response(&m, now):
+                return new_message(&m)
+            self.answers_seen += 1
 
     cdef Message end_stream(self, SipMsg* m, uint8_t error):
         """Where the next message begins is unknown: give out this one if it can still be answered."""

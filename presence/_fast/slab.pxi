@@ -51,6 +51,7 @@ cdef class SubscriptionSlab:
         cdef Target* none = NULL
         open_index(&self.target_index, &self.target_pool, <uint32_t><size_t>&none.key, <uint32_t><size_t>&none.next)
         self.outbox = []
+        self.events_named = {}
 
     def __dealloc__(self):
         cdef uint32_t i

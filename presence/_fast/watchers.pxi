@@ -12,14 +12,14 @@ cdef class WatcherTable(SubscriptionSlab):
 
         With `individual` each row gets bodies of its own (`notify_row`), asked for by an event "want".
         """
-        cdef char* name = copy_bytes(event)
+        # One string for all resources of a package.
+        cdef bytes name = self.events_named.setdefault(event, event)
         cdef uint32_t gid = take_lowest(&self.group_pool)
         self.groups = <Group*>self.group_pool.items
         if gid == 0:
-            free(name)
             raise MemoryError
-        self.groups[gid].event = name
-        self.groups[gid].event_size = len(event)
+        self.groups[gid].event = PyBytes_AS_STRING(name)
+        self.groups[gid].event_size = <uint16_t>len(name)
         self.groups[gid].individual = individual
         self.groups[gid].live = True
         return gid
@@ -57,7 +57,10 @@ cdef class WatcherTable(SubscriptionSlab):
         return True
 
     def set_body(self, uint32_t gid, uint16_t view, bytes tail):
-        """Set what watchers of one view get: the header lines after Subscription-State, an empty line, the body."""
+        """Set what watchers of one view get: the header lines after Subscription-State, an empty line, the body.
+
+        Returns whether that is another than before.
+        """
         cdef Group* group = self.group(gid)
         cdef Body** grown
         cdef Body* body
@@ -72,6 +75,13 @@ cdef class WatcherTable(SubscriptionSlab):
             memset(grown + group.view_count, 0, (count - group.view_count) * sizeof(Body*))
             group.views = grown
             group.view_count = count
+        body = group.views[view]
+        if tail is None:
+            if body == NULL:
+                return False
+        elif (body != NULL and body.size == <size_t>len(tail)
+                and memcmp(body_data(body), <const char*>tail, body.size) == 0):
+            return False
         body = NULL
         if tail is not None:
             body = new_body(tail, len(tail))
@@ -79,6 +89,7 @@ cdef class WatcherTable(SubscriptionSlab):
                 raise MemoryError
         drop_body(group.views[view])
         group.views[view] = body
+        return True
 
     # ---- subscriptions ----
 
@@ -316,5 +327,4 @@ cdef void clear_group(Group* group) noexcept nogil:
         drop_body(group.views[v])
     free(group.views)
     free(group.slots.items)
-    free(group.event)
     free(group.local)

@@ -1,7 +1,7 @@
 """The publications that are held: by presentity and package, and by the number their entity-tag carries."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import NamedTuple
 
@@ -41,58 +41,75 @@ class Holding:
             expires_offset_s=limits.expires_offset_s,
         )
         """Entity-tags and times."""
-        self._resources: dict[Resource, dict[int, Publication]] = {}
-        self._numbered: dict[int, tuple[Resource, Publication]] = {}
-        self._foreign: dict[tuple[Resource, str], int] = {}
-        """Entity-tags of earlier starts."""
+        self._resources: dict[Resource, Publication | dict[int, Publication]] = {}
+        """By number; most have one publication, and need no dictionary for it."""
+        self._numbered: list[Publication | None] = [None]
 
     def of(self, resource: Resource) -> Mapping[int, Publication]:
         """Return the publications of a resource by number."""
-        return self._resources.get(resource, _NOTHING)
+        held = self._resources.get(resource, _NOTHING)
+        return {held.number: held} if isinstance(held, Publication) else held
 
     def numbered(self, number: int) -> tuple[Resource, Publication]:
         """Return a publication and whose it is."""
-        return self._numbered[number]
+        publication = self._numbered[number]
+        if publication is None or publication.resource is None:
+            raise KeyError(f"no publication {number}")
+        return publication.resource, publication
 
     def holds(self, publication: Publication) -> bool:
         """Whether it is still held."""
-        entry = self._numbered.get(publication.number)
-        return entry is not None and entry[1] is publication
+        return publication.resource is not None
 
     def find_foreign(self, resource: Resource, entity_tag: str) -> int:
         """Return the number of a publication whose entity-tag is one of an earlier start, 0 when there is none."""
-        return self._foreign.get((resource, entity_tag), 0) if self._foreign else 0
+        for number, publication in self.of(resource).items():
+            if publication.foreign == entity_tag:
+                return number
+        return 0
 
     def with_rows(self, row_ids: set[int]) -> list[tuple[Resource, Publication]]:
         """Return the publications whose rows these are."""
-        return [entry for entry in self._numbered.values() if entry[1].row_id in row_ids]
+        held = (publication for publication in self._numbered if publication is not None)
+        return [self.numbered(publication.number) for publication in held if publication.row_id in row_ids]
 
     def publications(self, resource: Resource) -> Sequence[Publication]:
         """Return the publications of a resource, oldest first."""
-        held: Iterable[Publication] = self._resources.get(resource, _NOTHING).values()
-        ordered = tuple(held)
-        return ordered if len(ordered) < 2 else sorted(ordered, key=lambda p: (int(p.received_at), p.order))
+        held = self._resources.get(resource, _NOTHING)
+        if isinstance(held, Publication):
+            return (held,)
+        return sorted(held.values(), key=lambda p: (int(p.received_at), p.order))
 
     def counts(self) -> dict[str, int]:
         """Return the number of publications by package."""
         counts: dict[str, int] = {}
         for (package, _), held in self._resources.items():
-            counts[package] = counts.get(package, 0) + len(held)
+            counts[package] = counts.get(package, 0) + (1 if isinstance(held, Publication) else len(held))
         return counts
 
     def keep(self, resource: Resource, publication: Publication, until: float, *, foreign: bool = False) -> None:
         """Hold a publication, which has a number, until that epoch second."""
         package, (username, domain) = resource
+        if not foreign:
+            # One string for all presentities of a domain.
+            resource = (package, Aor(username, intern(domain)))
         number = publication.number
         self.tags.hold(number, package, username, domain, publication.row_id, until, foreign=foreign)
-        self._resources.setdefault(resource, {})[number] = publication
-        self._numbered[number] = (resource, publication)
+        publication.resource = resource
+        held = self._resources.setdefault(resource, publication)
+        if isinstance(held, dict):
+            held[number] = publication
+        elif held is not publication:
+            self._resources[resource] = {held.number: held, number: publication}
+        while len(self._numbered) <= number:
+            self._numbered.append(None)
+        self._numbered[number] = publication
 
     def load(self, registry: Registry, store: Store, now: float) -> int:
         """Hold what the database kept from earlier starts, remove what has expired; return the highest order."""
         highest = 0
         for row in store.read("presentity_load"):
-            row_id, username, domain, event, etag, expires, received, order, content_type, body = row[:10]
+            row_id, username, domain, event, etag, expires, received, order, content_type, body = row
             package = registry.get(str(event))
             if package is None or not isinstance(body, bytes):
                 continue
@@ -109,27 +126,25 @@ class Holding:
                 continue
             resource = (package.name, Aor(str(username), intern(str(domain))))
             publication.number = self.tags.reserve()
-            publication.foreign = (resource, str(etag))
-            self._foreign[publication.foreign] = publication.number
+            publication.foreign = str(etag)
             self.keep(resource, publication, float(expires or 0), foreign=True)
         return highest
 
     def renew(self, publication: Publication, until: float) -> None:
         """End a change of a publication under its next entity-tag."""
         self.tags.renew(publication.number, until)
-        self._drop_foreign(publication)
+        publication.foreign = None
 
     def forget(self, resource: Resource, publication: Publication) -> None:
         """Hold a publication no more."""
         self.tags.release(publication.number)
         held = self._resources[resource]
-        del held[publication.number]
-        del self._numbered[publication.number]
-        self._drop_foreign(publication)
-        if not held:
+        if isinstance(held, dict) and len(held) > 1:
+            del held[publication.number]
+        else:
             del self._resources[resource]
-
-    def _drop_foreign(self, publication: Publication) -> None:
-        if publication.foreign is not None:
-            del self._foreign[publication.foreign]
-            publication.foreign = None
+        numbered = self._numbered
+        numbered[publication.number] = None
+        while len(numbered) > 1 and numbered[-1] is None:
+            numbered.pop()
+        publication.resource = publication.foreign = None

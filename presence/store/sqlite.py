@@ -203,7 +203,7 @@ class SqliteStore:
         self._connection = writer
         self._reader = self._others = writer
         if path != MEMORY:
-            self._reader = self._others = connect(path, full=full)
+            self._reader = self._others = connect(path, full=full, one_thread=True)
             opened.callback(self._reader.close)
             self._reader.pragma("query_only", True)
         if self._durability == "memory":

@@ -1,7 +1,8 @@
 """What NOTIFYs say: one document per resource and view, or a body per watcher for watcher information."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from sys import intern
 
 from presence._fastcore import Fanout
 from presence.events.package import EventPackage
@@ -20,7 +21,7 @@ WHOLE_VIEW = 1
 class Resource:
     """A presentity in one package, as long as it has subscriptions."""
 
-    __slots__ = ("document", "fanned", "gid", "package", "presentity", "stale", "watchers")
+    __slots__ = ("gid", "package", "presentity", "stale", "told", "watchers")
 
     def __init__(self, package: EventPackage, presentity: Aor, gid: int) -> None:
         self.package = package
@@ -28,10 +29,8 @@ class Resource:
         self.gid = gid
         self.stale = True
         """The table's body is older than the publications."""
-        self.document = b""
-        """The table's body."""
-        self.fanned: bytes | None = None
-        """The document every watcher has been told, or is being told; None when nobody knows."""
+        self.told: bool | None = None
+        """Whether every watcher has been told the table's body, or is being told; None when nobody knows."""
         self.watchers = WatcherList(presentity.uri, package.watches) if package.watches else None
 
 
@@ -43,8 +42,9 @@ class Notify:
         self._registry = registry
         self._documents = documents
         self._tally = tally
-        self._resources: dict[tuple[str, Aor], Resource] = {}
-        self._by_gid: dict[int, Resource] = {}
+        self._resources: dict[str, dict[Aor, Resource]] = {name: {} for name in registry.names}
+        """By package and presentity."""
+        self._by_gid: list[Resource | None] = []
         self._templates = 0
         self._changed: dict[Resource, float] = {}
         self._sent: dict[int, tuple[int, int | None]] = {}
@@ -54,17 +54,23 @@ class Notify:
 
     def resource(self, package: EventPackage, presentity: Aor) -> Resource:
         """Return the resource, made when it is new."""
-        key = (package.name, presentity)
-        resource = self._resources.get(key)
+        resources = self._resources[package.name]
+        resource = resources.get(presentity)
         if resource is None:
             gid = self._table.add_group(package.name.encode(), individual=bool(package.watches))
             self._templates += bool(package.watches)
-            resource = self._resources[key] = self._by_gid[gid] = Resource(package, presentity, gid)
+            # One string for all presentities of a domain.
+            presentity = Aor(presentity.username, intern(presentity.domain))
+            resource = resources[presentity] = Resource(package, presentity, gid)
+            while len(self._by_gid) <= gid:
+                self._by_gid.append(None)
+            self._by_gid[gid] = resource
         return resource
 
     def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
         """Return the resource of a package's name and a presentity, None while nobody watches it."""
-        return self._resources.get(key)  # type: ignore[arg-type]
+        package, presentity = key
+        return self._resources[package].get(presentity)  # type: ignore[call-overload,no-any-return]
 
     @property
     def has_templates(self) -> bool:
@@ -77,30 +83,35 @@ class Notify:
 
     def resource_by(self, gid: int) -> Resource:
         """Return the resource whose watchers are that group."""
-        return self._by_gid[gid]
+        resource = self._by_gid[gid]
+        assert resource is not None
+        return resource
 
     def resource_of(self, slot: int) -> Resource:
         """Return what the subscription watches."""
-        return self._by_gid[self._table.facts(slot).group]
+        return self.resource_by(self._table.facts(slot).group)
 
     def release_unused(self, resource: Resource) -> None:
         """Forget the resource when its last row is gone; final NOTIFYs that are still out keep it until `ended`."""
         if self._table.group_size(resource.gid) == 0 and self._table.drop_group(resource.gid):
             self._templates -= resource.watchers is not None
-            del self._by_gid[resource.gid]
-            del self._resources[resource.package.name, resource.presentity]
+            self._by_gid[resource.gid] = None
+            while self._by_gid and self._by_gid[-1] is None:
+                self._by_gid.pop()
+            del self._resources[resource.package.name][resource.presentity]
             self._changed.pop(resource, None)
 
     def ended(self, gid: int) -> None:
         """Take note that a final NOTIFY of the resource is done."""
-        resource = self._by_gid.get(gid)
+        # The group may be another resource's by now, which is in use: then this does nothing.
+        resource = self._by_gid[gid] if gid < len(self._by_gid) else None
         if resource is not None:
             self.release_unused(resource)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of running subscriptions by package and status."""
         counts: dict[tuple[str, str], int] = {}
-        for resource in self._by_gid.values():
+        for resource in self._all():
             pending = self._table.group_pending(resource.gid)
             running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
             for status, count in running.items():
@@ -114,16 +125,19 @@ class Notify:
 
     def changed(self, package: str, presentity: Aor, received_at: float) -> None:
         """Note that the presentity's document may be another one since a request received at `received_at`."""
-        resource = self._resources.get((package, presentity))
+        resource = self._resources[package].get(presentity)
         if resource is not None:
             resource.stale = True
             self._changed.setdefault(resource, received_at)
 
     def changed_all(self, now: float) -> None:
         """Tell every watcher the present state: after a start nobody knows what they were told last."""
-        for resource in self._by_gid.values():
+        for resource in self._all():
             self._changed.setdefault(resource, now)
-            resource.fanned = None
+            resource.told = None
+
+    def _all(self) -> Iterator[Resource]:
+        return (resource for resource in self._by_gid if resource is not None)
 
     def flush(self, now: float) -> None:
         """Queue the NOTIFYs of this tick's changes."""
@@ -131,7 +145,7 @@ class Notify:
             return
         changed, self._changed = self._changed, {}
         for resource, received_at in changed.items():
-            if resource.gid not in self._by_gid:
+            if resource.gid >= len(self._by_gid) or self._by_gid[resource.gid] is not resource:
                 continue
             if resource.watchers is not None:
                 slots = self._table.group_slots(resource.gid)
@@ -142,10 +156,10 @@ class Notify:
                 listening = [sequence for sequence in reached if sequence is not None]
                 resource.watchers.forget(min(listening, default=resource.watchers.sequence))
                 continue
-            told = resource.fanned
-            document = self._refresh_body(resource)
-            if document != told:
-                resource.fanned = document
+            known = resource.told is not None
+            self._refresh_body(resource)
+            if not known or not resource.told:
+                resource.told = True
                 if self._table.notify_group(resource.gid):
                     self._sending.append(received_at)
 
@@ -170,14 +184,18 @@ class Notify:
             self._refresh_body(resource)
         self._table.finish(slot, reason.encode(), body=body)
 
-    def _refresh_body(self, resource: Resource) -> bytes:
-        if resource.stale:
-            document = resource.document = self._documents(resource.package, resource.presentity)
-            self._table.set_body(resource.gid, WHOLE_VIEW, _tail(resource.package.content_type, document))
-            resource.stale = False
-            if resource.fanned is None and resource not in self._changed:
-                resource.fanned = document
-        return resource.document
+    def _refresh_body(self, resource: Resource) -> None:
+        if not resource.stale:
+            return
+        document = self._documents(resource.package, resource.presentity)
+        # The table has the one copy of what watchers were told, and says whether this is news.
+        news = self._table.set_body(resource.gid, WHOLE_VIEW, _tail(resource.package.content_type, document))
+        resource.stale = False
+        if resource.told is not None:
+            resource.told = resource.told and not news
+        elif resource not in self._changed:
+            # Who has just come is told anyway, and nobody else is there.
+            resource.told = True
 
     # ---- watcher information ----
 
@@ -190,7 +208,7 @@ class Notify:
     ) -> None:
         """Tell the presentity's watcher information that a subscription changed state (RFC 3857 section 4.7)."""
         for template in self._registry.templates_of(resource.package.name):
-            winfo = self._resources.get((template.name, resource.presentity))
+            winfo = self._resources[template.name].get(resource.presentity)
             if winfo is not None and winfo.watchers is not None:
                 record = self.record(slot, status, event)
                 winfo.watchers.changed(record)
@@ -233,7 +251,7 @@ class Notify:
         self._table.notify_row(slot, _tail(resource.package.content_type, body))
 
     def _watchers(self, resource: Resource) -> Iterable[WatcherRecord]:
-        watched = self._resources.get((resource.package.watches, resource.presentity))
+        watched = self._resources.get(resource.package.watches, {}).get(resource.presentity)
         if watched is None:
             return ()
         return [self.record(slot) for slot in self._table.group_slots(watched.gid)]

@@ -1,5 +1,6 @@
 """What time and the network do to subscriptions: expiry, failed NOTIFYs, CSeq numbers running out, a restart."""
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from presence._fastcore import CSEQ_STRIDE, Fanout, restore
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
-from presence.store.base import Store
+from presence.store.base import Store, Value
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets, Dialog, Target
 from presence.subscription.ending import RETRY_S, Ending
@@ -20,6 +21,8 @@ from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
 
 NEVER_ENDS = 0x7FFFFFFF
+
+Row = tuple[Value, ...]
 
 BATCH = 2000
 """Rows read from the database at once."""
@@ -157,7 +160,7 @@ class Restorer:
             while batch := list(islice(rows, BATCH)):
                 left = batch if shared else ordinary(batch)
                 taken += len(batch) - len(left)
-                for row in read_rows(iter(left)):
+                for row in read_rows(iter(left) if shared else self._read_whole(left)):
                     try:
                         self._restore(row, shared=shared)
                         taken += 1
@@ -165,6 +168,14 @@ class Restorer:
                         refused += 1
         self._notify.changed_all(now)
         return taken, refused
+
+    def _read_whole(self, left: list[Row]) -> Iterator[Row]:
+        """Read all columns of the rows that the compiled loader left: most often there are none, so it asks for few."""
+        if not left:
+            return iter(())
+        wanted = {row[0] for row in left}
+        rows = self._store.read("active_watchers_get", (left[0][0], left[-1][0]))
+        return (row for row in rows if row[0] in wanted)
 
     def _restore(self, row: StoredSubscription, *, shared: bool) -> None:
         package = self._registry.get(row.event)

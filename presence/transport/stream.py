@@ -13,6 +13,9 @@ from presence.transport.udp import host_text, own_address
 WRITE_LIMIT_BYTES = 4 * 1024 * 1024
 """What may wait for a slow reader before its connection is closed."""
 
+FLUSH_BYTES = 256 * 1024
+"""What is queued before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
+
 CONNECT_TIMEOUT_S = 10.0
 
 Received = Callable[[list[Message]], None]
@@ -34,6 +37,8 @@ class Connection(asyncio.Protocol):
         """Slots whose NOTIFYs went out here."""
         self._unanswered = 0
         self._ended = False
+        self._queued: list[bytes] = []
+        self._queued_bytes = 0
 
     @property
     def link(self) -> int:
@@ -48,7 +53,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection up, unless there are too many."""
         self._stream = cast(asyncio.Transport, transport)
-        self._stream.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
+        # Above this uvloop tries to write at once, not at the end of the turn.
+        self._stream.set_write_buffer_limits(high=FLUSH_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,12 +63,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut what came into messages; answer keep-alives (RFC 5626 section 4.4.1)."""
-        now = self._listener.now()
-        messages = self._framer.feed(data)
-        pings = self._framer.pings
+        now, table = self._listener.now(), self._listener.table
+        messages = self._framer.feed(data, table, now)
+        pings, answers = self._framer.pings, self._framer.answers
         for _ in range(min(pings, 16)):
             self.write(b"\r\n")
-        if messages or pings:
+        if messages or answers or pings:
             # Bytes that never make a message do not keep a connection alive.
             self.heard_at = now
         for message in messages:
@@ -70,7 +76,8 @@ class Connection(asyncio.Protocol):
             message.set_source(*self.peer)
             message.received_at = now
             self._unanswered += message.is_request and message.answerable and message.method != "ACK"
-        if messages:
+        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
+        if messages or (answers and table is not None and table.has_work()):
             self._listener.received(messages)
         if self._framer.broken:
             # The answer to what could be read of it goes out first; then nothing more can be framed.
@@ -95,17 +102,29 @@ class Connection(asyncio.Protocol):
         return self._stream is not None and not self._ended and not self._stream.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send bytes; a peer that does not read loses the connection."""
+        """Queue bytes for the next `flush`; a peer that does not read loses the connection."""
         if self._stream is None or self._stream.is_closing():
             return
-        if self._stream.get_write_buffer_size() + len(data) > WRITE_LIMIT_BYTES:
+        self._queued_bytes += len(data)
+        if self._stream.get_write_buffer_size() + self._queued_bytes > WRITE_LIMIT_BYTES:
             self._listener.tally.drops["slow reader"] += 1
             self._stream.abort()
             return
-        self._stream.write(data)
+        if not self._queued:
+            self._listener.wait_for_flush(self)
+        self._queued.append(data)
+        if self._queued_bytes >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was queued in this turn, all in one write."""
+        queued, self._queued, self._queued_bytes = self._queued, [], 0
+        if queued and self._stream is not None and not self._stream.is_closing():
+            self._stream.write(queued[0] if len(queued) == 1 else b"".join(queued))
 
     def close(self) -> None:
         """Send what is queued, then close; a second call does not wait for a peer that does not read."""
+        self.flush()
         if self._stream is None:
             return
         if self._stream.is_closing():
@@ -116,6 +135,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection."""
         self._stream = None
+        self._queued = []
         self._listener.lost(self)
 
 
@@ -143,12 +163,15 @@ class TcpListener:
         self.tally = Tally()
         self.advertised_host = ""
         """What Via and Contact name in place of the listener's own host."""
-        self._table: Fanout | None = None
+        self.table: Fanout | None = None
+        self.wake = self._wake
+        """Asks for a `flush` soon."""
+        self._unflushed: list[Connection] = []
         self._max_connections = max_connections
         self._connections: dict[int, Connection] = {}
         self._last_flow = 0
         self._server: asyncio.Server | None = None
-        self._opening: dict[tuple[str, int], deque[tuple[int, bytes, int, bytes]]] = {}
+        self._opening: dict[tuple[str, int], deque[tuple[list[tuple[int, bytes]], int, bytes]]] = {}
         self._opened_to: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -161,7 +184,7 @@ class TcpListener:
         """Become a way out of the watcher table, and hand what arrives to `received`."""
         address = f"{self.advertised_host or host_text(own_address(self.host))}:{self.port}".encode()
         self.link = table.add_link(-1, reliable=True, via=b"TCP " + address, contact=address + b";transport=tcp")
-        self._table, self.tally, self.received, self.now = table, tally, received, now
+        self.table, self.tally, self.received, self.now = table, tally, received, now
 
     async def start(self) -> None:
         """Accept connections."""
@@ -185,7 +208,7 @@ class TcpListener:
         del self._connections[connection.flow]
         if self._opened_to.get(connection.peer) == connection.flow:
             del self._opened_to[connection.peer]
-        table = self._table
+        table = self.table
         assert table is not None
         for slot in connection.carried:
             if table.state(slot) == "free":
@@ -195,12 +218,27 @@ class TcpListener:
                 # RFC 3261 section 17.1.4: it was lost before, so the target counts as unreachable.
                 table.fail_flight(slot, 503)
 
-    def deliver(self, flow: int, host: str, port: int, message: bytes, slot: int) -> None:
-        """Send a NOTIFY on its flow, or open a connection to its target (RFC 3261 section 18.1.1)."""
+    def wait_for_flush(self, connection: Connection) -> None:
+        """Remember a connection that has something to send."""
+        if not self._unflushed:
+            self.wake()
+        self._unflushed.append(connection)
+
+    def _wake(self) -> None:
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what was queued on the connections, one write for each."""
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+
+    def deliver(self, flow: int, host: str, port: int, data: bytes, slots: list[int]) -> None:
+        """Send NOTIFYs on their flow, or open a connection to their target (RFC 3261 section 18.1.1)."""
         connection = self._standing(flow) or self._standing(self._opened_to.get((host, port), 0))
         if connection is not None:
-            connection.carried.add(slot)
-            connection.write(message)
+            connection.carried.update(slots)
+            connection.write(data)
             return
         waiting = self._opening.get((host, port))
         if waiting is None:
@@ -208,8 +246,9 @@ class TcpListener:
             task = asyncio.get_running_loop().create_task(self._open(host, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        assert self._table is not None
-        waiting.append((slot, self._table.to_tag(slot), flow, message))
+        assert self.table is not None
+        to_tag = self.table.to_tag
+        waiting.append(([(slot, to_tag(slot)) for slot in slots], flow, data))
 
     def _standing(self, flow: int) -> Connection | None:
         connection = self._connections.get(flow)
@@ -226,16 +265,17 @@ class TcpListener:
         opened = connection is not None and connection.standing and connection.flow
         if opened:
             self._opened_to[host, port] = opened
-        for slot, to_tag, flow, message in self._opening.pop((host, port)):
+        for slots, flow, data in self._opening.pop((host, port)):
             if opened and connection is not None:
-                connection.carried.add(slot)
-                connection.write(message)
-            else:
+                connection.carried.update(slot for slot, _ in slots)
+                connection.write(data)
+                continue
+            for slot, to_tag in slots:
                 self._fail(slot, to_tag, flow, (host, port))
 
     def _fail(self, slot: int, to_tag: bytes, flow: int, target: tuple[str, int]) -> None:
         """Let an unreachable target count as 503 (RFC 3261 section 8.1.3.1)."""
-        table = self._table
+        table = self.table
         if table is None or table.state(slot) == "free" or table.to_tag(slot) != to_tag:
             # The slot is another dialog's by now.
             return

@@ -1,9 +1,9 @@
 -- Parameters: none
--- Columns: id, then the other parameters of active_watchers_insert in their order.
+-- Columns: id, then those parameters of active_watchers_insert that an ordinary subscription is restored from.
 -- A time that is no number becomes 0, long expired.
 SELECT
-    id, presentity_uri, watcher_username, watcher_domain, to_user, to_domain, event,
-    coalesce(event_id, ''), to_tag, from_tag, callid, local_cseq, remote_cseq, contact,
-    record_route, CAST(expires AS INTEGER), status, reason, version, socket_info, local_contact,
-    from_hdr, to_hdr, subscribed_at, target, boot
-FROM active_watchers;
+    id, presentity_uri, event, coalesce(event_id, ''), to_tag, from_tag, callid, local_cseq, remote_cseq,
+    contact, record_route, CAST(expires AS INTEGER), status, socket_info, from_hdr, to_hdr,
+    subscribed_at, target, boot
+FROM active_watchers
+ORDER BY id;

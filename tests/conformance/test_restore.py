@@ -133,7 +133,9 @@ def load(rows: list[tuple[Any, ...]], *assignments: str) -> tuple[Any, ...]:
     net._start()
     table, by_gid = net.node.table, net.node.notify._by_gid
     slots = {}
-    for gid, resource in by_gid.items():
+    for gid, resource in enumerate(by_gid):
+        if resource is None:
+            continue
         for slot in table.group_slots(gid):
             facts = table.facts(slot)._replace(group=0)
             slots[slot] = (

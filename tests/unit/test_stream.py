@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 import sip
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, Message, ServerTransactions, build_response, parse
+from presence._fastcore import CSEQ_STRIDE, Fanout, Framer, Message, ServerTransactions, build_response, parse
 from presence.tally import Tally
-from presence.transport.stream import TcpListener
+from presence.transport.stream import WRITE_LIMIT_BYTES, TcpListener
 from presence.transport.udp import UdpListener, own_address
 
 NOW = 1_700_000_000.0
@@ -50,8 +50,8 @@ class Rim:
 
     def pump(self) -> None:
         self.table.pump(self.at)
-        for _, flow, host, port, message, slot in self.table.outbox:
-            self.listener.deliver(flow, host, port, message, slot)
+        for _, flow, host, port, data, slots in self.table.outbox:
+            self.listener.deliver(flow, host, port, data, slots)
         self.table.outbox.clear()
 
 
@@ -142,6 +142,7 @@ def test_peer_that_never_reads_is_gone_after_the_second_idle_check() -> None:
             writer.write(OPTIONS)
             await until(lambda: len(rim.requests) == 1)
             rim.requests[0].origin.write(bytes(4_000_000))
+            rim.requests[0].origin.flush()
             rim.listener.close_idle(NOW + 1)
             await turns()
             assert len(rim.listener) == 1, "what is queued is given its chance"
@@ -280,3 +281,140 @@ def test_rfc3261_8_1_1_8_contact_names_an_address_also_for_a_wildcard(host: str)
 @pytest.mark.parametrize(("host", "same"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
 def test_only_a_wildcard_is_called_by_another_name(host: str, same: bool) -> None:
     assert (own_address(host) == host) is same
+
+
+class Counted:
+    """A transport that counts its writes."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.writes: list[bytes] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        self._transport.write(data)
+
+
+async def connected(rim: Rim) -> tuple[Counted, asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+    writer.write(OPTIONS)
+    await until(lambda: len(rim.requests) == 1)
+    connection = rim.requests[0].origin
+    connection._stream = Counted(connection._stream)
+    return connection._stream, reader, writer
+
+
+def test_what_one_turn_sends_on_a_connection_leaves_in_one_write() -> None:
+    """The answer first, then the NOTIFYs in the order of their changes."""
+
+    async def scenario() -> None:
+        async with started() as rim:
+            stream, reader, writer = await connected(rim)
+            connection = rim.requests[0].origin
+            slots = [rim.subscribe(writer.get_extra_info("sockname")[1], connection.flow, n) for n in range(200)]
+            rim.answer()
+            for slot in reversed(slots):
+                rim.table.notify(slot)
+            rim.pump()
+            await until(lambda: bool(stream.writes))
+            assert len(stream.writes) == 1
+            framer = Framer()
+            found = [message for data in stream.writes for message in framer.feed(data)]
+            assert [found[0].status, *(m.call_id for m in found[1:])] == [200, *(f"c{n}" for n in range(199, -1, -1))]
+            assert connection.carried == set(slots)
+            got = await asyncio.wait_for(reader.readexactly(len(stream.writes[0])), PATIENCE_S)
+            assert got == stream.writes[0]
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_answers_to_requests_of_one_read_leave_in_one_write() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            stream, _, writer = await connected(rim)
+            rim.answer()
+            await until(lambda: bool(stream.writes))
+            writer.write(OPTIONS * 5)
+            await until(lambda: len(rim.requests) == 5)
+            for _ in range(5):
+                rim.answer()
+            await turns()
+            assert [data.count(b"SIP/2.0 200 OK") for data in stream.writes] == [1, 5]
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_peer_that_does_not_read_holds_no_more_than_the_limit() -> None:
+    """What is queued within one turn counts, and what the kernel takes of it does not."""
+
+    async def scenario() -> None:
+        async with started() as rim:
+            stream, _, writer = await connected(rim)
+            writer.transport.pause_reading()
+            connection = rim.requests[0].origin
+            held = []
+            for _ in range(1000):
+                connection.write(bytes(65536))
+                if rim.tally.drops["slow reader"]:
+                    break
+                held.append(connection._queued_bytes + stream.get_write_buffer_size())
+            assert WRITE_LIMIT_BYTES - 65536 <= max(held) <= WRITE_LIMIT_BYTES
+            assert len(held) * 65536 > WRITE_LIMIT_BYTES
+            connection.write(b"x")
+            assert rim.tally.drops["slow reader"] == 1
+            await until(lambda: len(rim.listener) == 0)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_notifies_that_no_connection_takes_fail_one_by_one() -> None:
+    async def scenario() -> None:
+        async with started() as rim:
+            probe = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            refusing = probe.sockets[0].getsockname()[1]
+            probe.close()
+            slots = [rim.subscribe(refusing, number=number) for number in range(3)]
+            for slot in slots:
+                rim.table.notify(slot)
+            rim.pump()
+            rim.table.release(slots[1])
+            await until(lambda: rim.table.flight(slots[2]) == "failed")
+            assert rim.table.take_events() == [(slot, "failed", 503, 0) for slot in (slots[0], slots[2])]
+
+    asyncio.run(scenario())
+
+
+def test_answers_to_notifies_go_to_the_table_and_keep_the_connection() -> None:
+    """Only a response that is nobody's, or a failure with consequences, is a reason for a turn."""
+
+    async def scenario() -> None:
+        async with started() as rim, Peer().listening() as peer:
+            slots = [rim.subscribe(peer.port, number=number) for number in range(3)]
+            for slot in slots:
+                rim.table.notify(slot)
+            rim.pump()
+            notifies = [await peer.notify(0) for _ in slots]
+            received: list[list[Message]] = []
+            rim.listener.received = received.append
+            rim.at += 100
+            peer.streams[0][1].write(b"".join(sip.answer(notify, 200) for notify in notifies[:2]))
+            await until(lambda: [rim.table.flight(slot) for slot in slots] == ["idle", "idle", "flying"])
+            assert received == []
+            rim.listener.close_idle(NOW + 50)
+            assert rim.tally.drops["idle connection"] == 0
+            stray = sip.answer(notifies[2], 200).replace(b"z9hG4bKpr", b"z9hG4bKxx")
+            peer.streams[0][1].write(stray)
+            await until(lambda: len(received) == 1)
+            assert [message.status for message in received[0]] == [200]
+            peer.streams[0][1].write(sip.answer(notifies[2], 481))
+            await until(lambda: len(received) == 2)
+            assert received[1] == []
+            assert rim.table.take_events() == [(slots[2], "failed", 481, 0)]
+
+    asyncio.run(scenario())

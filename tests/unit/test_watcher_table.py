@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from presence._fastcore import CSEQ_STRIDE, Fanout, parse
+from presence._fastcore import CSEQ_STRIDE, Fanout, Framer, parse
 
 NOW = 1_700_000_000.0
 SECRET = bytes(range(16))
@@ -42,7 +42,7 @@ def subscribe(table, gid, number=1, *, expires_s=600, link=0, **more):
 
 def sent(table, now=NOW):
     table.pump(now)
-    messages = [parse(entry[4]) for entry in table.outbox]
+    messages = [message for entry in table.outbox for message in Framer().feed(entry[4])]
     table.outbox.clear()
     return messages
 
@@ -426,7 +426,7 @@ def test_rfc3261_17_1_2_timers_do_not_mind_milliseconds_that_wrap(table, behind_
     """A row counts 32 bits of milliseconds since the start of the table: 49.7 days."""
     begin = NOW + 2**32 / 1000 - behind_s
     gid = table.add_group(b"presence")
-    table.set_body(gid, 1, BODY)
+    table.set_body(gid, 1, BODY + b"hi")
     table.tick(begin)
     slot = subscribe(table, gid, expires_s=60 * 86400)
     table.notify(slot)
@@ -446,7 +446,7 @@ def test_rfc3261_17_1_2_timers_do_not_mind_milliseconds_that_wrap(table, behind_
 def test_rfc6665_4_2_2_retry_after_does_not_mind_milliseconds_that_wrap(table):
     begin = NOW + 2**32 / 1000 - 3600
     gid = table.add_group(b"presence")
-    table.set_body(gid, 1, BODY)
+    table.set_body(gid, 1, BODY + b"hi")
     table.tick(begin)
     slot = subscribe(table, gid, expires_s=60 * 86400)
     table.notify(slot)
@@ -459,3 +459,31 @@ def test_rfc6665_4_2_2_retry_after_does_not_mind_milliseconds_that_wrap(table):
         assert sent(table, begin + at) == []
     table.tick(begin + 7201)
     assert len(sent(table, begin + 7201)) == 1
+
+
+def test_what_goes_over_one_connection_is_handed_over_together(table):
+    """Each next hop in the order of the queue, in pieces of bounded size, a body of any size by itself."""
+    gid = table.add_group(b"presence")
+    table.set_body(gid, 1, b"Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    link = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
+    slots = [subscribe(table, gid, number, link=link) for number in range(200)]
+    for slot in slots:
+        table.set_target(slot, link, "127.0.0.1", 5070, 1 + slot % 2)
+        table.notify(slot)
+    table.pump(NOW)
+    entries, table.outbox[:] = list(table.outbox), []
+    assert len({entry[1] for entry in entries}) == 2 < len(entries) < 10
+    for flow in (1, 2):
+        named = [slot for entry in entries if entry[1] == flow for slot in entry[5]]
+        assert named == [slot for slot in slots if 1 + slot % 2 == flow]
+    for *_, data, named in entries:
+        assert len(data) <= 65536
+        assert len(Framer().feed(data)) == len(named)
+    large = b"Content-Type: text/plain\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400_000
+    one, two = (subscribe(table, gid, number, link=link) for number in (201, 202))
+    table.set_body(gid, 1, large)
+    table.notify(one)
+    table.notify(two)
+    table.pump(NOW)
+    assert [entry[5] for entry in table.outbox] == [[one], [two]]
+    assert all(entry[4].endswith(large) for entry in table.outbox)
