@@ -360,22 +360,25 @@ class Side:
 
     def hear(self) -> tuple[object, ...]:
         answers: dict[object, list[Any]] = defaultdict(list)
+        told: dict[tuple[str, ...], list[Any]] = defaultdict(list)
         for at, agent in enumerate(self.agents):
             for when, message in agent.arrivals[self.seen[at] :]:
                 if message.is_request:
-                    told = answers[agent.name, message.call_id, message.event, message.event_id]
-                    if told and told[-1][0] == when and told[-1][1][-2] == message.header("Subscription-State"):
-                        told.pop()
-                    told.append((when, (*face(message), message.header("Subscription-State"), message.cseq)))
+                    state = message.header("Subscription-State")
+                    notifies = told[agent.name, message.call_id, message.event, message.event_id, message.from_tag]
+                    if notifies:
+                        assert notifies[-1][2] <= message.cseq
+                        if notifies[-1][:2] == (when, state):
+                            notifies.pop()
+                    notifies.append((when, state, message.cseq, face(message)))
                     continue
                 answers[message.branch].append((when, face(message)))
                 self.learn(message)
             self.seen[at] = len(agent.arrivals)
-        for key, told in answers.items():
-            if isinstance(key, tuple):
-                numbers = [number for _, (*_, number) in told]
-                assert numbers == sorted(numbers)
-                told[:] = [(when, *what) for when, (*what, _) in told]
+        for (*key, _), notifies in told.items():
+            answers[tuple(key)].append([(when, what) for when, _, _, what in notifies])
+        for key in answers:
+            answers[key].sort(key=repr)
         lost = [(address, face(parse_any(data))) for address, data in self.net.unreachable]
         self.net.unreachable.clear()
         return answers, sorted(lost, key=repr)
