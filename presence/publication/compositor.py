@@ -161,6 +161,8 @@ class Compositor:
         return Publication(now, self.holding.next_order(), content_type, body, document)
 
     def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:
+        if expires_s:
+            new.row_id = self._store.new_id("presentity")
         new.number = self.tags.reserve()
         etag = self.tags.next_tag(new.number)
         if expires_s == 0:
@@ -171,11 +173,14 @@ class Compositor:
             return
         package, (username, domain) = resource
         until = new.received_at + expires_s
-        new.row_id = self._store.new_id("presentity")
         key = (new.row_id, username, domain, package, etag)
         values = (int(until), int(new.received_at), new.order, new.content_type, new.body, None, None)
         done = partial(self._inserted, transaction, resource, new, etag, until)
-        self._store.submit((("presentity_insert", (*key, *values)),), done)
+        try:
+            self._store.submit((("presentity_insert", (*key, *values)),), done)
+        except StoreError:
+            self.tags.release(new.number)
+            raise
 
     def _precondition(
         self, request: Message, resource: Resource, held: Mapping[int, Publication]

@@ -128,6 +128,7 @@ FROMS = (
 TOS = (
     *("<sip:alice@example.com>",) * 8,
     *('"Alice" <sip:alice@example.com>', "sip:alice@example.com", "<sip:carol@example.com>", "<sip:example.com>"),
+    "<tel:+1>",
 )
 ACCEPTS = (
     *("",) * 6,
@@ -290,6 +291,10 @@ class Known:
     etags: list[str] = field(default_factory=lambda: ["none.1.1"])
 
 
+UNALIKE = ("id", "local_cseq")
+"""Columns that count what one side may have to do once more than the other: numbers taken, NOTIFYs sent."""
+
+
 class Side:
     def __init__(self, configuration: tuple[str, ...], observer: Verbose) -> None:
         self.observer = observer
@@ -400,7 +405,7 @@ class Side:
         assert node.compositor.waiting == 0
         tables = {}
         for table in ("presentity", "active_watchers", "shared_watchers", "watchers"):
-            columns = [row[1] for row in self.net.rows(f"PRAGMA table_info({table})") if row[1] != "id"]
+            columns = [row[1] for row in self.net.rows(f"PRAGMA table_info({table})") if row[1] not in UNALIKE]
             rows = self.net.rows(f"SELECT {', '.join(columns)} FROM {table}")
             tables[table] = sorted((tuple(map(common, row)) for row in rows), key=repr)
         assert len(node.compositor.tags) == sum(node.compositor.counts().values())
