@@ -276,6 +276,8 @@ cdef enum:
     BRANCH_SIZE = 27            # z9hG4bKpr, shard 2, slot 8, key 8
     MAX_SLOT = 0x3FFFFFFF
     MAX_LINKS = 64
+    CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
+    CONTACT_HOST_MOST = 600
     MAX_VIEWS = 4096
     MAX_DIALOG_BYTES = 12000    # all strings of one dialog
     RESERVED_CSEQS = 256           # CSeq numbers reserved in the database at once

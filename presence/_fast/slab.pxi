@@ -23,6 +23,8 @@ cdef class SubscriptionSlab:
                   bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint8_t shard=0):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
+        if len(contact_user) > CONTACT_USER_MOST:
+            raise ValueError("the user part of our Contact is too long")
         memcpy(&self.secret, <const char*>secret, 8)
         memcpy(&self.random, <const char*>secret + 8, 8)
         self.epoch = now
@@ -82,6 +84,8 @@ cdef class SubscriptionSlab:
         """
         if self.link_count == MAX_LINKS:
             raise ValueError("too many listeners")
+        if len(contact) > CONTACT_HOST_MOST:
+            raise ValueError("the host of our Contact is too long")
         cdef Link* link = &self.links[self.link_count]
         memset(link, 0, sizeof(Link))
         link.fd = fd

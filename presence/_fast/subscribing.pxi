@@ -115,7 +115,7 @@ cdef class Subscribing:
         cdef str user, host, target_host
         if not read_subscriber(m, &who) or not plain_aor(m.buf, m.uri, &uri) or link >= table.link_count:
             return False
-        if table.links[link].family != AF_INET or table.links[link].contact_size + table.contact_user_size > 900:
+        if table.links[link].family != AF_INET:
             return False
         user, host = request.text(uri.user), request.text(uri.host)
         if self.domains and host not in self.domains:

@@ -365,6 +365,7 @@ class Side:
 
     def hear(self) -> tuple[object, ...]:
         answers: dict[object, list[Any]] = defaultdict(list)
+        responses: list[Message] = []
         told: dict[tuple[str, ...], list[Any]] = defaultdict(list)
         for at, agent in enumerate(self.agents):
             for when, message in agent.arrivals[self.seen[at] :]:
@@ -378,8 +379,11 @@ class Side:
                     notifies.append((when, state, message.cseq, face(message)))
                     continue
                 answers[message.branch].append((when, face(message)))
-                self.learn(message)
+                responses.append(message)
             self.seen[at] = len(agent.arrivals)
+        # As asked: those of one tick come in any order.
+        for message in sorted(responses, key=lambda response: int(response.branch.split("-")[1])):
+            self.learn(message)
         for (*key, _), notifies in told.items():
             answers[tuple(key)].append([(when, what) for when, _, _, what in notifies])
         for key in answers:
