@@ -415,3 +415,49 @@ def test_the_same_body_of_another_type_is_read_anew() -> None:
     assert publication.publish(body="fine", expires=600).status == 200
     assert watch.body == "text/markdown: fine"
     net.close()
+
+
+# ---- as long as it may be ----
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("field", ["call_id", "from_tag", "event_id", "sender", "to", "contact"])
+def test_the_longest_that_is_plain_and_one_more(net: Network, bob: Agent, field: str, more: int) -> None:
+    """What a batch takes is written into buffers of its own; a byte more goes the general way to the same end."""
+    texts = {"call_id": "c", "from_tag": "t", "event_id": "i", "sender": "s", "to": "a", "contact": "x"}
+    frames = {
+        "sender": "<sip:@example.com>;tag=t",
+        "to": "<sip:@example.com>",
+        "contact": f"<sip:bob@127.0.0.1:{bob.address[1]};>",
+    }
+    texts[field] *= 512 + more - len(frames.get(field, ""))
+    contact = frames["contact"].replace(";", ";" + texts["contact"])
+    before = net.node.transactions.ordinary()["SUBSCRIBE"][1]
+    answers: list[str] = []
+    to_tag, target = "", ALICE
+    for cseq in (1, 2):
+        heads = (f"Event: presence;id={texts['event_id']}", f"Contact: {contact}", "Expires: 600")
+        answer = bob.ask(
+            bob.request(
+                "SUBSCRIBE",
+                target,
+                *heads,
+                sender=f"<sip:{texts['sender']}@example.com>",
+                to=f"<sip:{texts['to']}@example.com>",
+                from_tag=texts["from_tag"],
+                to_tag=to_tag,
+                call_id=texts["call_id"],
+                cseq=cseq,
+            )
+        )
+        assert answer.status == 200
+        to_tag, target = answer.to_tag, (answer.header("Contact") or "").strip("<>")
+        notify = bob.notifies[-1]
+        answers.append(notify.header("To") or "")
+        assert (notify.call_id, notify.event_id) == (texts["call_id"], texts["event_id"])
+        assert notify.uri == contact.strip("<>")
+        assert notify.header("From") == f"<sip:{texts['to']}@example.com>;tag={to_tag}"
+    assert answers == [f"<sip:{texts['sender']}@example.com>;tag={texts['from_tag']}"] * 2
+    taken = net.node.transactions.ordinary()["SUBSCRIBE"][1] - before
+    assert taken in (0, 1, 2)
+    assert taken or more
