@@ -1,7 +1,7 @@
 """The batches for ordinary requests against the general path: the same bytes, the same answers, NOTIFYs and rows.
 
 What a PUBLISH and a SUBSCRIBE of one tick say about each other is nobody's promise: of the NOTIFYs that one instant
-sends to one subscription the last one is compared.
+sends to one subscription the last one is compared, and not what is in it where it is the only one (a fetch).
 
 Two networks get the same requests in the same ticks. In one an observer wants to hear of every answer, which has
 everything take the general path (`Endpoint.hurried`); in the other what is ordinary is done in batches.
@@ -361,13 +361,13 @@ class Side:
             net.post_to_node(agent, data)
         net.settle()
         net.refuse_commits(False)
-        heard = self.hear()
+        heard = self.hear(published=any(ask.method == "PUBLISH" for ask in tick.asks))
         if tick.wait_s:
             net.advance(tick.wait_s, step_s=tick.wait_s / 20)
         later = self.hear()
         return heard, later, self.kept(), self.counted()
 
-    def hear(self) -> tuple[object, ...]:
+    def hear(self, *, published: bool = False) -> tuple[object, ...]:
         answers: dict[object, list[Any]] = defaultdict(list)
         responses: list[Message] = []
         told: dict[tuple[str, ...], list[Any]] = defaultdict(list)
@@ -378,9 +378,12 @@ class Side:
                     notifies = told[agent.name, message.call_id, message.event, message.event_id, message.from_tag]
                     if notifies:
                         assert notifies[-1][2] <= message.cseq
-                        if notifies[-1][:2] == (when, state):
+                        if notifies[-1][0] == when:
                             notifies.pop()
-                    notifies.append((when, state, message.cseq, face(message)))
+                    what = face(message)
+                    if published and state is not None and state.startswith("terminated"):
+                        what = (state, what[2])
+                    notifies.append((when, what, message.cseq))
                     continue
                 answers[message.branch].append((when, face(message)))
                 responses.append(message)
@@ -389,12 +392,16 @@ class Side:
         for message in sorted(responses, key=lambda response: int(response.branch.split("-")[1])):
             self.learn(message)
         for (*key, _), notifies in told.items():
-            answers[tuple(key)].append([(when, what) for when, _, _, what in notifies])
+            answers[tuple(key)].append([(when, what) for when, what, _ in notifies])
         for key in answers:
             answers[key].sort(key=repr)
-        lost = [(address, face(parse(data))) for address, data in self.net.unreachable]
+        lost = {(address, message.uri, message.call_id, message.event) for address, message in self.lost()}
+        return answers, sorted(lost)
+
+    def lost(self) -> list[tuple[tuple[str, int], Message]]:
+        lost = [(address, parse(data)) for address, data in self.net.unreachable]
         self.net.unreachable.clear()
-        return answers, sorted(lost, key=repr)
+        return lost
 
     def learn(self, message: Message) -> None:
         known = self.asked.get(message.branch)
