@@ -50,8 +50,10 @@ cdef class SubscriptionSlab:
         self.rows = <Row*>self.row_pool.items
         self.groups = <Group*>self.group_pool.items
         self.targets = <Target*>self.target_pool.items
-        cdef Target* none = NULL
-        open_index(&self.target_index, &self.target_pool, <uint32_t><size_t>&none.key, <uint32_t><size_t>&none.next)
+        cdef Target one
+        cdef char* start = <char*>&one
+        open_index(&self.target_index, &self.target_pool, <uint32_t>(<char*>&one.key - start),
+                   <uint32_t>(<char*>&one.next - start))
         self.outbox = []
 
     def __dealloc__(self):
@@ -217,7 +219,7 @@ cdef class SubscriptionSlab:
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil:
         cdef Parts parts
         self.read_parts(row, &parts)
-        return parts.size[part] == size and memcmp(parts.at[part], text, size) == 0
+        return parts.size[part] == size and (size == 0 or memcmp(parts.at[part], text, size) == 0)
 
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil:
         # `parts` may point into what the row has now. -1 when there is no memory, and nothing has changed then.
@@ -254,7 +256,8 @@ cdef class SubscriptionSlab:
                 at[0] = <char>size[i]
                 at += 1
         for i in range(PART_COUNT):
-            memcpy(at, parts.at[i], size[i])
+            if size[i]:
+                memcpy(at, parts.at[i], size[i])
             at += size[i]
         drop_block(&self.texts, row.text)
         row.text = block

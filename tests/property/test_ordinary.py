@@ -1,7 +1,7 @@
 """The batches for ordinary requests against the general path: the same bytes, the same answers, NOTIFYs and rows.
 
-What a PUBLISH and a SUBSCRIBE of one tick say about each other is nobody's promise: of the NOTIFYs that one instant
-sends to one subscription the last one is compared, and not what is in it where it is the only one (a fetch).
+How many NOTIFYs the requests of one tick come to, and what the first of them say, is nobody's promise: compared is what
+each watcher was told last, and not what is in it where a fetch and a PUBLISH came together.
 
 Two networks get the same requests in the same ticks. In one an observer wants to hear of every answer, which has
 everything take the general path (`Endpoint.hurried`); in the other what is ordinary is done in batches.
@@ -271,9 +271,14 @@ def common(text: Any) -> Any:
     return text
 
 
+OF_ONE_NOTIFY = ("CSeq", "Subscription-State")
+
+
 def face(message: Message) -> tuple[object, ...]:
     fields = tuple(
-        (name, common(value)) for name, value in message.header_items() if not (message.is_request and name == "CSeq")
+        (name, common(value))
+        for name, value in message.header_items()
+        if not (message.is_request and name in OF_ONE_NOTIFY)
     )
     body: object = message.body
     if message.event == "presence.winfo":
@@ -311,6 +316,7 @@ class Side:
         self.asked: dict[str, Known] = {}
         self.last: dict[tuple[str, int], bytes] = {}
         self.seen = [0] * len(self.agents)
+        self.told: dict[tuple[str, ...], tuple[int, tuple[object, ...]]] = {}
         self.count = 0
         self.batched: Counter[str] = Counter()
 
@@ -370,20 +376,16 @@ class Side:
     def hear(self, *, published: bool = False) -> tuple[object, ...]:
         answers: dict[object, list[Any]] = defaultdict(list)
         responses: list[Message] = []
-        told: dict[tuple[str, ...], list[Any]] = defaultdict(list)
         for at, agent in enumerate(self.agents):
             for when, message in agent.arrivals[self.seen[at] :]:
                 if message.is_request:
-                    state = message.header("Subscription-State")
-                    notifies = told[agent.name, message.call_id, message.event, message.event_id, message.from_tag]
-                    if notifies:
-                        assert notifies[-1][2] <= message.cseq
-                        if notifies[-1][0] == when:
-                            notifies.pop()
-                    what = face(message)
-                    if published and state is not None and state.startswith("terminated"):
-                        what = (state, what[2])
-                    notifies.append((when, what, message.cseq))
+                    state = message.header("Subscription-State") or ""
+                    what: tuple[object, ...] = (state.partition("expires=")[0], *face(message))
+                    if published and state.startswith("terminated"):
+                        what = what[:4]
+                    key = (agent.name, message.call_id, message.event, message.event_id, message.from_tag)
+                    assert self.told.get(key, (0, ()))[0] <= message.cseq
+                    self.told[key] = message.cseq, what
                     continue
                 answers[message.branch].append((when, face(message)))
                 responses.append(message)
@@ -391,10 +393,10 @@ class Side:
         # As asked: those of one tick come in any order.
         for message in sorted(responses, key=lambda response: int(response.branch.split("-")[1])):
             self.learn(message)
-        for (*key, _), notifies in told.items():
-            answers[tuple(key)].append([(when, what) for when, what, _ in notifies])
-        for key in answers:
-            answers[key].sort(key=repr)
+        for (*key, _), (_, what) in self.told.items():
+            answers[tuple(key)].append(what)
+        for answer in answers.values():
+            answer.sort(key=repr)
         lost = {(address, message.uri, message.call_id, message.event) for address, message in self.lost()}
         return answers, sorted(lost)
 
