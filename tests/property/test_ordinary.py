@@ -379,13 +379,7 @@ class Side:
         for at, agent in enumerate(self.agents):
             for when, message in agent.arrivals[self.seen[at] :]:
                 if message.is_request:
-                    state = message.header("Subscription-State") or ""
-                    what: tuple[object, ...] = (state.partition("expires=")[0], *face(message))
-                    if published and state.startswith("terminated"):
-                        what = what[:4]
-                    key = (agent.name, message.call_id, message.event, message.event_id, message.from_tag)
-                    assert self.told.get(key, (0, ()))[0] <= message.cseq
-                    self.told[key] = message.cseq, what
+                    self.note(message, published=published)
                     continue
                 answers[message.branch].append((when, face(message)))
                 responses.append(message)
@@ -393,17 +387,33 @@ class Side:
         # As asked: those of one tick come in any order.
         for message in sorted(responses, key=lambda response: int(response.branch.split("-")[1])):
             self.learn(message)
+        lost = self.lost(published=published)
         for (*key, _), (_, what) in self.told.items():
             answers[tuple(key)].append(what)
         for answer in answers.values():
             answer.sort(key=repr)
-        lost = {(address, message.uri, message.call_id, message.event) for address, message in self.lost()}
-        return answers, sorted(lost)
+        return answers, lost
 
-    def lost(self) -> list[tuple[tuple[str, int], Message]]:
-        lost = [(address, parse(data)) for address, data in self.net.unreachable]
+    def lost(self, *, published: bool) -> list[object]:
+        """What was sent where nobody is."""
+        lost = set()
+        for address, data in self.net.unreachable:
+            message = parse(data)
+            lost.add((address, message.method, message.call_id, message.event))
+            if message.is_request:
+                self.note(message, published=published)
         self.net.unreachable.clear()
-        return lost
+        return sorted(lost)
+
+    def note(self, notify: Message, *, published: bool) -> None:
+        """Keep what a dialog was told last."""
+        state = notify.header("Subscription-State") or ""
+        what: tuple[object, ...] = (state.partition("expires=")[0], *face(notify))
+        if published and state.startswith("terminated"):
+            what = what[:4]
+        key = (notify.call_id, notify.event, notify.event_id, notify.from_tag)
+        if self.told.get(key, (0, ()))[0] <= notify.cseq:
+            self.told[key] = notify.cseq, what
 
     def learn(self, message: Message) -> None:
         known = self.asked.get(message.branch)
