@@ -271,6 +271,10 @@ def common(text: Any) -> Any:
     return text
 
 
+def told_key(notify: Message) -> tuple[str, ...]:
+    return notify.call_id, notify.event, notify.event_id, notify.from_tag
+
+
 OF_ONE_NOTIFY = ("CSeq", "Subscription-State")
 
 
@@ -387,21 +391,22 @@ class Side:
         # As asked: those of one tick come in any order.
         for message in sorted(responses, key=lambda response: int(response.branch.split("-")[1])):
             self.learn(message)
-        lost = self.lost(published=published)
+        lost = self.lost()
         for (*key, _), (_, what) in self.told.items():
             answers[tuple(key)].append(what)
         for answer in answers.values():
             answer.sort(key=repr)
         return answers, lost
 
-    def lost(self, *, published: bool) -> list[object]:
+    def lost(self) -> list[object]:
         """What was sent where nobody is."""
         lost = set()
         for address, data in self.net.unreachable:
             message = parse(data)
             lost.add((address, message.method, message.call_id, message.event))
             if message.is_request:
-                self.note(message, published=published)
+                # Nobody answers, so what came after it is not sent.
+                self.told[told_key(message)] = message.cseq, ("lost",)
         self.net.unreachable.clear()
         return sorted(lost)
 
@@ -411,7 +416,7 @@ class Side:
         what: tuple[object, ...] = (state.partition("expires=")[0], *face(notify))
         if published and state.startswith("terminated"):
             what = what[:4]
-        key = (notify.call_id, notify.event, notify.event_id, notify.from_tag)
+        key = told_key(notify)
         if self.told.get(key, (0, ()))[0] <= notify.cseq:
             self.told[key] = notify.cseq, what
 
