@@ -255,7 +255,7 @@ class Quiet(Verbose):
 
 
 ODD_TOKENS = (
-    (re.compile(r"\b[0-9a-f]{12}(\.[0-9a-f]+\.[0-9a-f]+)\b"), r"ETAG\1"),
+    (re.compile(r"\b[0-9a-f]{12}\.[0-9a-f]+\.[0-9a-f]+\b"), "ETAG"),
     (re.compile(r"~[0-9a-f]{10}"), "~SLOT"),
     (re.compile(r"\b[0-9a-f]{18}\b"), "TAG"),
     (re.compile(r"tag=[0-9a-f]{16}\b"), "tag=NONE"),
