@@ -280,6 +280,8 @@ cdef enum:
     BRANCH_SIZE = 27            # z9hG4bKpr, shard 2, slot 8, key 8
     MAX_SLOT = 0x3FFFFFFF
     MAX_LINKS = 64
+    CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
+    CONTACT_HOST_MOST = 600
     MAX_VIEWS = 4096
     MAX_DIALOG_BYTES = 12000    # all strings of one dialog
     RESERVED_CSEQS = 256           # CSeq numbers reserved in the database at once
@@ -531,6 +533,7 @@ cdef struct Held:
     uint32_t next_free
     uint8_t state
     uint8_t foreign                 # its entity-tag is of another start
+    uint16_t waiting                # requests that name it and wait for their turn
     uint32_t claimed                # the batch in which another request names it first
 
 cdef class Renewals:
@@ -551,6 +554,7 @@ cdef class Publications:
     cdef void arm(self, uint32_t number) noexcept nogil
     cdef void prolong(self, uint32_t number, double expires_at) noexcept nogil
     cdef uint32_t find_held(self, const SipMsg* m) noexcept nogil
+    cdef bint note_resource(self, const SipMsg* m, set resources) except -1
     cdef int append(self, Renewals batch, Message request, uint32_t number, uint32_t granted) except -1
     cdef str kind_of(self, const SipMsg* m)
     cdef uint32_t ordinary(self, Message request) noexcept

@@ -366,6 +366,13 @@ class Publications:
         """Begin a change of a publication; False while another is on its way."""
     def give(self, number: int) -> None:
         """End a change that came to nothing."""
+    def defer(self, number: int, waiting: int) -> None:
+        """Note that a request that names a publication begins (1) or ends (-1) to wait for its turn.
+
+        Until then nothing is ordinary for that publication: it would come before what came before it.
+        """
+    def is_over(self, number: int, now: float) -> bool:
+        """Return whether the time of a publication is over."""
     def renew(self, number: int, expires_at: float) -> None:
         """End a change: from now on the publication has its next entity-tag."""
     def release(self, number: int) -> None:

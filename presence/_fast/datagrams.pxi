@@ -319,7 +319,7 @@ cdef class UdpSocket:
             longest, shortest = 0, SEGMENT_BYTES_MAX
             for j in range(i, batch.count):
                 size = <uint32_t>batch.parts[2 * j].iov_len
-                if gone[j] or batch.pads[j] == 0 or not same_address(&batch.addresses[i], &batch.addresses[j]):
+                if gone[j] or batch.pads[j] == 0 or size > SEGMENT_BYTES_MAX or not same_address(&batch.addresses[i], &batch.addresses[j]):
                     continue
                 if max(longest, size) - min(shortest, size) > SEGMENT_SLACK or max(longest, size) * (count + 1) > 65000:
                     continue

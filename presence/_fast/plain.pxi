@@ -57,7 +57,7 @@ cdef bint plain_uri(const char* buf, const char* p, const char* e, PlainUri* uri
         while p < e and c"0" <= p[0] <= c"9":
             p += 1
         port = scan_digits(start, p)
-        if port < 1 or port > 65535:
+        if port < 1 or port > 65535 or p - start > 5:
             return False
         uri.port = <uint16_t>port
     uri.params = p
@@ -124,6 +124,9 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
     close = find_byte(p, e, b">")
     if close >= e or not plain_uri(m.buf, p + 1, close, uri) or memcmp(p + 1, b"sip:", 4) != 0:
         return False
+    # It becomes the Request-URI of our NOTIFYs: no folded line, no bracket may hide in a parameter.
+    if not is_visible(uri.params, close) or find_either(uri.params, close, b"<", b'"') < close:
+        return False
     text[0] = make_span(m.buf, p + 1, close)
     p = uri.params
     while p < close:
@@ -137,7 +140,9 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
     p = close + 1
     while p < e:
         p = next_param(p, e, &param)
-        if p == NULL or param.name == NULL or param.quoted:
+        if p == NULL or param.name == NULL:
+            return False
+        if param.value_len and skip_class(param.value, p, C_TOKEN) != p:
             return False
     if uri.host.len >= 16:
         return False

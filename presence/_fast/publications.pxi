@@ -127,6 +127,19 @@ cdef class Publications:
         """End a change that came to nothing."""
         self.entry(number).state = PUBLICATION_HELD
 
+    def defer(self, uint32_t number, int waiting):
+        """Note that a request that names a publication begins (1) or ends (-1) to wait for its turn.
+
+        Until then nothing is ordinary for that publication: it would come before what came before it.
+        """
+        if number >= self.used:
+            raise KeyError(f"no publication {number}")
+        self.held[number].waiting += waiting
+
+    def is_over(self, uint32_t number, double now):
+        """Return whether the time of a publication is over."""
+        return self.entry(number).expires_at <= now
+
     def renew(self, uint32_t number, double expires_at):
         """End a change: from now on the publication has its next entity-tag."""
         cdef Held* held = self.entry(number)
@@ -233,18 +246,22 @@ cdef class Publications:
         cdef Message request
         cdef uint32_t number, granted
         cdef str kind
+        cdef set resources = set()      # that one of the others changes, and whether they are all that may be
+        cdef bint known = True
         self.batches += 1
         for request in requests:
             number = self.ordinary(request)
             kind = None
             if number and request.m.body.len:
                 kind = self.kind_of(&request.m)
-                if kind is None:
+                # The last to come is the newest (section 6), so it must not pass one of the same resource either.
+                if kind is None or not known or (resources and self.held[number].resource in resources):
                     number = 0
             if number == 0:
                 # In the order received (section 6): what this one does to a publication comes first.
                 number = self.find_held(&request.m)
                 self.held[number].claimed = self.batches
+                known = self.note_resource(&request.m, resources) and known
                 others.append(request)
                 continue
             granted = min(<uint32_t>request.m.expires, self.max_expires_s)
@@ -257,6 +274,17 @@ cdef class Publications:
                 self.held[number].row_id, self.tag_text(number, self.held[number].count + 1), <int64_t>(now + granted)
             )))
         return others, batch if batch.requests or modifications else None, modifications
+
+    cdef bint note_resource(self, const SipMsg* m, set resources) except -1:
+        # Whose publications a PUBLISH changes; False when that takes a closer look.
+        cdef PlainUri uri
+        if not m.is_request or m.method != M_PUBLISH:
+            return True
+        if not plain_aor(m.buf, m.uri, &uri):
+            return False
+        resources.add(resource_key(self.seed, m.buf + m.event.off, m.event.len, m.buf + uri.user.off, uri.user.len,
+                                   m.buf + uri.host.off, uri.host.len))
+        return True
 
     cdef int append(self, Renewals batch, Message request, uint32_t number, uint32_t granted) except -1:
         if vector_push(&batch.numbers, number) < 0 or vector_push(&batch.granted, granted) < 0:
@@ -299,6 +327,8 @@ cdef class Publications:
         number = self.find_held(m)
         if self.held[number].state != PUBLICATION_HELD or self.held[number].claimed == self.batches:
             return 0
+        if self.held[number].waiting:
+            return 0
         return number
 
     def renewed(self, Renewals batch, bytes server, double began, double now):
@@ -307,11 +337,14 @@ cdef class Publications:
         cdef Message request
         cdef char line[128]
         cdef char* p
+        # All that is committed first: whoever cannot be answered holds up nobody.
+        for i in range(batch.numbers.count):
+            number = batch.numbers.items[i]
+            self.held[number].state = PUBLICATION_HELD
+            self.prolong(number, began + batch.granted.items[i])
         for i in range(batch.numbers.count):
             number, granted = batch.numbers.items[i], batch.granted.items[i]
             request = <Message>batch.requests[i]
-            self.held[number].state = PUBLICATION_HELD
-            self.prolong(number, began + granted)
             shown = granted - min(granted, self.expires_offset_s)
             p = emit(line, b"Expires: ", 9)
             p = emit_number(p, shown)

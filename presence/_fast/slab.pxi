@@ -23,6 +23,8 @@ cdef class SubscriptionSlab:
                   bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint8_t shard=0):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
+        if len(contact_user) > CONTACT_USER_MOST:
+            raise ValueError("the user part of our Contact is too long")
         memcpy(&self.secret, <const char*>secret, 8)
         memcpy(&self.random, <const char*>secret + 8, 8)
         self.epoch = now
@@ -48,8 +50,10 @@ cdef class SubscriptionSlab:
         self.rows = <Row*>self.row_pool.items
         self.groups = <Group*>self.group_pool.items
         self.targets = <Target*>self.target_pool.items
-        cdef Target* none = NULL
-        open_index(&self.target_index, &self.target_pool, <uint32_t><size_t>&none.key, <uint32_t><size_t>&none.next)
+        cdef Target one
+        cdef char* start = <char*>&one
+        open_index(&self.target_index, &self.target_pool, <uint32_t>(<char*>&one.key - start),
+                   <uint32_t>(<char*>&one.next - start))
         self.outbox = []
         self.events_named = {}
 
@@ -83,6 +87,8 @@ cdef class SubscriptionSlab:
         """
         if self.link_count == MAX_LINKS:
             raise ValueError("too many listeners")
+        if len(contact) > CONTACT_HOST_MOST:
+            raise ValueError("the host of our Contact is too long")
         cdef Link* link = &self.links[self.link_count]
         memset(link, 0, sizeof(Link))
         link.fd = fd
@@ -218,7 +224,7 @@ cdef class SubscriptionSlab:
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil:
         cdef Parts parts
         self.read_parts(row, &parts)
-        return parts.size[part] == size and memcmp(parts.at[part], text, size) == 0
+        return parts.size[part] == size and (size == 0 or memcmp(parts.at[part], text, size) == 0)
 
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil:
         # `parts` may point into what the row has now. -1 when there is no memory, and nothing has changed then.
@@ -255,7 +261,8 @@ cdef class SubscriptionSlab:
                 at[0] = <char>size[i]
                 at += 1
         for i in range(PART_COUNT):
-            memcpy(at, parts.at[i], size[i])
+            if size[i]:
+                memcpy(at, parts.at[i], size[i])
             at += size[i]
         drop_block(&self.texts, row.text)
         row.text = block

@@ -115,7 +115,7 @@ cdef class Subscribing:
         cdef str user, host, target_host
         if not read_subscriber(m, &who) or not plain_aor(m.buf, m.uri, &uri) or link >= table.link_count:
             return False
-        if table.links[link].family != AF_INET or table.links[link].contact_size + table.contact_user_size > 900:
+        if table.links[link].family != AF_INET:
             return False
         user, host = request.text(uri.user), request.text(uri.host)
         if self.domains and host not in self.domains:
@@ -125,11 +125,11 @@ cdef class Subscribing:
             return False
         try:
             row_id = new_id("active_watchers")
+            step = <BeginStep*>grown(<void**>&batch.begin_steps, &batch.begin_room, len(batch.begun), sizeof(BeginStep))
+            slot = table.reserve()
         except Exception:
             return False        # refused where errors become responses
-        slot = table.reserve()
         row = &table.rows[slot]
-        step = <BeginStep*>grown(<void**>&batch.begin_steps, &batch.begin_room, len(batch.begun), sizeof(BeginStep))
         step.slot, step.row_id, step.since = slot, row_id, <uint32_t>now
         step.granted = self.granted(m, &self.packages[index])
         step.until = self.until(now, step.granted)
@@ -156,11 +156,11 @@ cdef class Subscribing:
         cdef uint32_t slot = self.table.renewable(&request.m, origin.link)
         if slot == 0 or slot in claimed or slot in self.lanes:
             return False
-        self.lanes[slot] = None
         row = &self.table.rows[slot]
         step = <ExtendStep*>grown(
             <void**>&batch.extend_steps, &batch.extend_room, len(batch.extended), sizeof(ExtendStep)
         )
+        self.lanes[slot] = None
         step.slot = slot
         step.granted = self.granted(&request.m, &self.packages[index])
         step.until = self.until(now, step.granted)

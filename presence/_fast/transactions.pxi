@@ -52,9 +52,11 @@ cdef class ServerTransactions:
         self.wheel = Wheel(0.25, now, wheel_size)
         open_pool(&self.pool, sizeof(Transaction))
         self.entries = <Transaction*>self.pool.items
-        cdef Transaction* none = NULL
-        open_index(&self.by_key, &self.pool, <uint32_t><size_t>&none.key_low, <uint32_t><size_t>&none.next)
-        open_index(&self.by_request, &self.pool, <uint32_t><size_t>&none.request_key, <uint32_t><size_t>&none.next_request)
+        cdef Transaction one
+        cdef char* start = <char*>&one
+        open_index(&self.by_key, &self.pool, <uint32_t>(<char*>&one.key_low - start), <uint32_t>(<char*>&one.next - start))
+        open_index(&self.by_request, &self.pool, <uint32_t>(<char*>&one.request_key - start),
+                   <uint32_t>(<char*>&one.next_request - start))
 
     def __dealloc__(self):
         close_index(&self.by_key)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from sys import intern
 
-from presence._fastcore import Message, Renewals
+from presence._fastcore import Message
 from presence.errors import (
     BadEvent,
     BadRequest,
@@ -19,6 +19,7 @@ from presence.events.package import EventPackage
 from presence.events.registry import Registry
 from presence.publication.holding import Holding, Limits, Resource
 from presence.publication.operation import TABLE, Operation
+from presence.publication.ordinary import Ordinary
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.headers import read_address
 from presence.sip.lanes import Lanes
@@ -50,21 +51,21 @@ class Compositor:
         self._changed = changed
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
-        self._endpoint = endpoint
         self.holding = Holding(endpoint.transactions, limits, now)
         self.tags = self.holding.tags
-        self._documents: dict[str, Callable[[str, bytes], object]] = {}
-        for package in map(registry.get, registry.names):
-            if package is not None:
-                self._documents[package.name] = package.read
-                for content_type in package.publishable:
-                    self.tags.serve(package.name, intern(content_type))
-        self._waiting: dict[int, list[Callable[[], None]]] = {}
-        """Changes of publications of which a refresh is on its way."""
+        self._ordinary = Ordinary(registry, store, endpoint, self.holding, self.lanes, changed)
         self._missing: set[int] = set()
-        self._order = 0
 
     # ---- requests ----
+
+    def handle_ordinary(self, requests: list[Message], now: float) -> list[Message]:
+        """Serve the requests of a tick that refresh or modify a publication; return the others."""
+        return self._ordinary.handle(requests, now)
+
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for a refresh of their publication."""
+        return self._ordinary.waiting
 
     def handle_publish(self, transaction: ServerTransaction, now: float) -> None:
         """Serve a PUBLISH when the presentity's earlier ones are done (RFC 3903 section 6)."""
@@ -78,8 +79,16 @@ class Compositor:
         resource = (package.name, presentity)
         if self.lanes.enter(resource):
             self._attempt(transaction, package, resource, now)
-        else:
-            self.lanes.wait(resource, partial(self._attempt, transaction, package, resource, now))
+            return
+        number = self.tags.find(request)
+        self.lanes.wait(resource, partial(self._resume, number, transaction, package, resource, now))
+        self.tags.defer(number, 1)
+
+    def _resume(
+        self, number: int, transaction: ServerTransaction, package: EventPackage, resource: Resource, now: float
+    ) -> None:
+        self.tags.defer(number, -1)
+        self._attempt(transaction, package, resource, now)
 
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, resource: Resource, now: float) -> None:
         try:
@@ -94,7 +103,7 @@ class Compositor:
         old = self._precondition(request, resource, held)
         if old is not None and not self.tags.take(old.number):
             retry = partial(self._attempt, transaction, package, resource, now)
-            self._waiting.setdefault(old.number, []).append(retry)
+            self._ordinary.wait(old.number, retry)
             return
         try:
             self._apply(transaction, package, resource, held, old, now)
@@ -149,10 +158,11 @@ class Compositor:
             document = old.document
         else:
             document = package.read(content_type, body)
-        self._order += 1
-        return Publication(now, self._order, content_type, body, document)
+        return Publication(now, self.holding.next_order(), content_type, body, document)
 
     def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:
+        if expires_s:
+            new.row_id = self._store.new_id("presentity")
         new.number = self.tags.reserve()
         etag = self.tags.next_tag(new.number)
         if expires_s == 0:
@@ -163,11 +173,14 @@ class Compositor:
             return
         package, (username, domain) = resource
         until = new.received_at + expires_s
-        new.row_id = self._store.new_id("presentity")
         key = (new.row_id, username, domain, package, etag)
         values = (int(until), int(new.received_at), new.order, new.content_type, new.body, None, None)
         done = partial(self._inserted, transaction, resource, new, etag, until)
-        self._store.submit((("presentity_insert", (*key, *values)),), done)
+        try:
+            self._store.submit((("presentity_insert", (*key, *values)),), done)
+        except StoreError:
+            self.tags.release(new.number)
+            raise
 
     def _precondition(
         self, request: Message, resource: Resource, held: Mapping[int, Publication]
@@ -287,54 +300,6 @@ class Compositor:
         shown = max(0, round(expires_s) - self._limits.expires_offset_s)
         transaction.accept(f"Expires: {shown}\r\nSIP-ETag: {etag}\r\n")
 
-    # ---- what most are: a publication that goes on ----
-
-    def handle_ordinary(self, requests: list[Message], now: float) -> list[Message]:
-        """Serve the requests of a tick that refresh or modify a publication; return the others."""
-        if not self._endpoint.hurried:
-            return requests
-        others, batch, modifications = self.tags.gather(requests, now)
-        if batch is None:
-            return others
-        news: list[tuple[Resource, Publication, Publication]] = []
-        for request, number, granted, content_type in modifications:
-            resource, old = self.holding.numbered(number)
-            body = request.body
-            try:
-                document = old.document if body == old.body else self._documents[resource[0]](content_type, body)
-            except Exception as error:
-                self.tags.give(number)
-                ServerTransaction(self._endpoint, request).refuse(error)
-                continue
-            self._order += 1
-            self.tags.modify(batch, request, number, granted, now, self._order, content_type, body)
-            news.append((resource, old, Publication(now, self._order, content_type, body, document)))
-        if batch.requests:
-            self._store.submit(batch.writes, partial(self._renewed, batch, news, now))
-        return others
-
-    def _renewed(
-        self,
-        batch: Renewals,
-        news: list[tuple[Resource, Publication, Publication]],
-        began: float,
-        error: StoreError | None,
-    ) -> None:
-        endpoint = self._endpoint
-        if error is None:
-            for resource, old, new in news:
-                old.adopt(new)
-                self._changed(*resource, began)
-            self.tags.renewed(batch, endpoint.server_line, began, endpoint.now)
-        else:
-            self.tags.give_back(batch)
-            for request in batch.requests:
-                ServerTransaction(endpoint, request).refuse(error)
-        if self._waiting:
-            for number in self.tags.numbers(batch):
-                for attempt in self._waiting.pop(number, ()):
-                    attempt()
-
     # ---- memory ----
 
     def missing(self, row_id: int) -> None:
@@ -345,11 +310,11 @@ class Compositor:
         # Memory holds nothing that the database does not: those publications are over.
         gone, self._missing = self._missing, set()
         for resource, publication in self.holding.with_rows(gone):
-            self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
+            self.lanes.run(resource, partial(self._vanish, resource, publication, now), bounded=False)
 
     def load(self, now: float) -> None:
         """Take over what the database holds; what expired meanwhile is removed and shown to nobody any more."""
-        self._order = self.holding.load(self._registry, self._store, now)
+        self.holding.load(self._registry, self._store, now)
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:
         """Return the composed document of a presentity, valid also when nothing is published."""
@@ -370,8 +335,21 @@ class Compositor:
             self.lanes.run(resource, partial(self._expire, resource, publication, now), bounded=False)
 
     def _expire(self, resource: Resource, publication: Publication, now: float) -> None:
-        # It may have been removed while this waited for its turn, or a refresh be on its way.
-        if not self.holding.holds(publication) or not self.tags.take(publication.number):
+        # It may have been removed or refreshed while this waited for its turn, or a refresh be on its way.
+        if self.holding.holds(publication) and self.tags.is_over(publication.number, now):
+            self._end(resource, publication, now)
+        else:
+            self.lanes.leave(resource)
+
+    def _vanish(self, resource: Resource, publication: Publication, now: float) -> None:
+        if self.holding.holds(publication):
+            self._end(resource, publication, now)
+        else:
+            self.lanes.leave(resource)
+
+    def _end(self, resource: Resource, publication: Publication, now: float) -> None:
+        if not self.tags.take(publication.number):
+            # A batch is refreshing it: what is over comes up again, and its row is missed again.
             self.lanes.leave(resource)
             return
         write = ("presentity_delete", (publication.row_id,))

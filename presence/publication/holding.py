@@ -44,6 +44,7 @@ class Holding:
         self._resources: dict[Resource, Publication | dict[int, Publication]] = {}
         """By number; most have one publication, and need no dictionary for it."""
         self._numbered: list[Publication | None] = [None]
+        self._order = 0
 
     def of(self, resource: Resource) -> Mapping[int, Publication]:
         """Return the publications of a resource by number."""
@@ -105,9 +106,13 @@ class Holding:
             self._numbered.append(None)
         self._numbered[number] = publication
 
-    def load(self, registry: Registry, store: Store, now: float) -> int:
-        """Hold what the database kept from earlier starts, remove what has expired; return the highest order."""
-        highest = 0
+    def next_order(self) -> int:
+        """Return the place of what is received now among all that was."""
+        self._order += 1
+        return self._order
+
+    def load(self, registry: Registry, store: Store, now: float) -> None:
+        """Hold what the database kept from earlier starts, remove what has expired."""
         for row in store.read("presentity_load"):
             row_id, username, domain, event, etag, expires, received, order, content_type, body = row
             package = registry.get(str(event))
@@ -120,7 +125,7 @@ class Holding:
                 # Written by somebody else's tool; `presence db check` names such rows.
                 continue
             publication = Publication(float(received or 0), int(order or 0), kind, body, document, int(row_id or 0))
-            highest = max(highest, publication.order)
+            self._order = max(self._order, publication.order)
             if float(expires or 0) <= now:
                 store.submit((("presentity_delete", (publication.row_id,)),), lambda error: None)
                 continue
@@ -128,7 +133,6 @@ class Holding:
             publication.number = self.tags.reserve()
             publication.foreign = str(etag)
             self.keep(resource, publication, float(expires or 0), foreign=True)
-        return highest
 
     def renew(self, publication: Publication, until: float) -> None:
         """End a change of a publication under its next entity-tag."""

@@ -1,6 +1,7 @@
 """The user agent server core (RFC 3261 section 8.2): who serves a request, and how an error becomes a response."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from presence._fastcore import Message, ServerTransactions
@@ -185,7 +186,11 @@ class Endpoint:
         self._tally.count_response(method, status)
         observer = self.observer
         if observer is not None and (status >= 300 or observer.verbose):
-            observer.answered(method, status, reason, request.call_id, request.uri, request.event)
+            try:
+                observer.answered(method, status, reason, request.call_id, request.uri, request.event)
+            except Exception:
+                # Whoever asked gets the answer, and what waits behind it its turn.
+                self._tally.drops["internal error"] += 1
         phrase = reason.encode("utf-8", "surrogateescape")
         fields = (self._server + lines).encode("utf-8", "surrogateescape")
         self.transactions.answer(request, status, phrase, transaction.to_tag, fields, self.now)
@@ -194,7 +199,8 @@ class Endpoint:
         """Note an error nobody expected."""
         self._tally.drops["internal error"] += 1
         if self.observer is not None:
-            self.observer.faulted(error, request.call_id)
+            with suppress(Exception):
+                self.observer.faulted(error, request.call_id)
 
     def _options(self, transaction: ServerTransaction, now: float) -> None:
         """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""

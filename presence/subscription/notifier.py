@@ -150,10 +150,10 @@ class Notifier:
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
         target = self._target(dialog, transaction)
-        slot = self._table.reserve()
         row_id = 0
         if expires_s:
             row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
+        slot = self._table.reserve()
         until = until_at(now, expires_s, self._limits)
         draft = Draft(
             transaction,
@@ -176,7 +176,13 @@ class Notifier:
             # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
             self._begun(draft, None)
             return
-        self._store.submit(self._rows(draft), partial(self._begun, draft))
+        try:
+            self._store.submit(self._rows(draft), partial(self._begun, draft))
+        except Exception:
+            # A To without a host, for one.
+            self._table.release(slot)
+            transaction.to_tag = b""
+            raise
 
     def _rows(self, draft: Draft) -> tuple[Write, ...]:
         request, origin = draft.transaction.request, draft.transaction.origin

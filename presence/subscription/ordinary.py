@@ -57,21 +57,31 @@ class Ordinary:
             return requests
         others, batch = self._subscribing.take(requests, now, self._store.new_id)
         if batch is not None:
-            self._store.submit(batch.writes, partial(self._done, batch))
+            try:
+                self._store.submit(batch.writes, partial(self._done, batch))
+            except StoreError as error:
+                self._done(batch, error)
         return others
 
     def _done(self, batch: Arrivals, error: StoreError | None) -> None:
-        if error is not None:
-            self._subscribing.undo(batch)
-            for request in [*batch.begun, *batch.extended]:
-                ServerTransaction(self._endpoint, request).refuse(error)
-        else:
+        try:
+            if error is None:
+                self._committed(batch)
+            else:
+                self._subscribing.undo(batch)
+                for request in [*batch.begun, *batch.extended]:
+                    ServerTransaction(self._endpoint, request).refuse(error)
+        finally:
+            for slot in self._subscribing.extended_slots(batch):
+                self._lanes.leave(slot)
+
+    def _committed(self, batch: Arrivals) -> None:
+        try:
             if batch.begun:
                 self._begun(batch)
+        finally:
             if batch.extended:
                 self._extended(batch)
-        for slot in self._subscribing.extended_slots(batch):
-            self._lanes.leave(slot)
 
     def _begun(self, batch: Arrivals) -> None:
         notify, endpoint = self._notify, self._endpoint
@@ -81,9 +91,21 @@ class Ordinary:
         if notify.has_templates:
             for resource, slot in zip(resources, slots, strict=True):
                 notify.watcher_changed(resource, slot)
-        for resource in set(resources):
-            notify.freshen(resource)
+        self._tell(slots, set(resources))
+
+    def _tell(self, slots: list[int], resources: set[Resource]) -> None:
+        """Queue a NOTIFY for each slot; a resource whose document cannot be made keeps nobody else waiting."""
+        broken: dict[Resource, Exception] = {}
+        for resource in resources:
+            try:
+                self._notify.freshen(resource)
+            except Exception as error:
+                broken[resource] = error
+        if broken:
+            slots = [slot for slot in slots if self._notify.resource_of(slot) not in broken]
         self._subscribing.tell(slots)
+        for failure in broken.values():
+            raise failure
 
     def _resource(self, name: str, address: tuple[str, str]) -> Resource:
         package = self._registry.get(name)
@@ -92,6 +114,4 @@ class Ordinary:
 
     def _extended(self, batch: Arrivals) -> None:
         slots, groups = self._subscribing.extended(batch, self._endpoint.server_line, self._endpoint.now)
-        for gid in groups:
-            self._notify.freshen(self._notify.resource_by(gid))
-        self._subscribing.tell(slots)
+        self._tell(slots, {self._notify.resource_by(gid) for gid in groups})

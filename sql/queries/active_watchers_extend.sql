@@ -2,10 +2,12 @@
 -- Journalled by: id
 -- Supersedes: active_watchers_extend, active_watchers_reserve
 -- Keeps the highest: local_cseq
--- The refresh that most are: nothing changes but the time.
+-- The refresh that most are: nothing changes but the time. Who is extended is active, also one who was pending
+-- before a restart under another policy.
 UPDATE active_watchers SET
     expires     = ?2,
     remote_cseq = ?3,
     local_cseq  = max(local_cseq, ?4),
-    boot        = ?5
+    boot        = ?5,
+    status      = 1
 WHERE id = ?1;

@@ -487,3 +487,15 @@ def test_what_goes_over_one_connection_is_handed_over_together(table):
     table.pump(NOW)
     assert [entry[5] for entry in table.outbox] == [[one], [two]]
     assert all(entry[4].endswith(large) for entry in table.outbox)
+
+
+def test_a_contact_of_ours_has_a_bound():
+    """What a response or a NOTIFY says is written into buffers of one size."""
+    with pytest.raises(ValueError, match="too long"):
+        Fanout(SECRET, NOW, contact_user=b"u" * 256)
+    table = Fanout(SECRET, NOW, contact_user=b"u" * 255)
+    with pytest.raises(ValueError, match="too long"):
+        table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1", contact=b"h" * 601)
+    table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1", contact=b"h" * 600)
+    slot = table.reserve()
+    assert table.contact(slot, 0) == b"sip:~%010x.%b@%b" % (slot, b"u" * 255, b"h" * 600)
