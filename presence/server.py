@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from presence import logbook
@@ -48,6 +49,7 @@ class Server:
         self._tcp: list[TcpListener] = []
         self._http: HttpServer | None = None
         self._due = False
+        self._readers: list[Callable[[], None]] = []
         self._idle_check_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._bind()
@@ -132,6 +134,7 @@ class Server:
         for udp in self._udp:
             readable = udp.serve(self.clock.now, self.node.receive, self._wake)
             self._loop.add_reader(udp.socket.fileno(), readable)
+            self._readers.append(readable)
         for tcp in self._tcp:
             await tcp.start()
         if self._http is not None:
@@ -188,6 +191,10 @@ class Server:
         left = self.node.pump(now)
         self._deliver()
         if left:
+            # The answers come as fast as NOTIFYs leave, and the loop may run several turns between two looks at its
+            # sockets (uvloop: eight), in which they would fill the receive buffer.
+            for readable in self._readers:
+                readable()
             self._wake()
 
     def _deliver(self) -> None:
