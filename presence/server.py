@@ -236,6 +236,7 @@ class Server:
         until = self.clock.now() + self.config.server.drain_timeout_s
         while self.clock.now() < until and self._busy():
             await asyncio.sleep(TICK_S)
+        self._readers.clear()
         for udp in self._udp:
             self._loop.remove_reader(udp.socket.fileno())
         if self._timer is not None:
