@@ -11,7 +11,7 @@ from presence.settings import RESERVED, SECTIONS, SETTINGS, Setting
 MARKDOWN_HEAD = """\
 # Configuration
 
-Made by `presence config --markdown` from `presence/settings.py`; a test fails when the two differ.
+Made by `presence config --markdown` from `presence/settings/`; a test fails when the two differ.
 
 Values come from five sources, each over the one before: the defaults below; TOML files named by `--config`,
 which may be repeated; environment variables `PRESENCE_SECTION__KEY`, with commas between the entries of a

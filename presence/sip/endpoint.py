@@ -34,7 +34,11 @@ class Origin(Protocol):
     local: str
     """`proto:host:port`, as the column `socket_info` has it."""
     transport: str
-    """The token of Via, "UDP" or "TCP"."""
+    """The token of Via: "UDP", "TCP", "TLS", "WS" or "WSS"."""
+    secure: bool
+    """Whether nobody on the way can read or change what is said (TLS)."""
+    certified: tuple[str, ...]
+    """Who the peer's verified certificate says it is: `sip:` URIs and host names (RFC 5922 section 7.1)."""
 
     def respond(self, request: Message, response: bytes) -> None:
         """Send a response to where the request came from."""

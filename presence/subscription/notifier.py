@@ -14,31 +14,31 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
+from presence.policy.decision import Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import read_address, read_aor
-from presence.store.base import Store, Write
+from presence.sip.headers import read_address
+from presence.store.base import Store
+from presence.subscription.admission import Admission
+from presence.subscription.beginning import Beginning
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
     Dialog,
     Target,
-    choose_target,
     read_contact,
     read_dialog,
     watcher_of,
 )
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
-from presence.subscription.notify import Notify, Resource
+from presence.subscription.notify import Notify
 from presence.subscription.request import (
-    Draft,
     Limits,
     Renewal,
     check_bodies,
     granted_s,
     until_at,
 )
-from presence.values import Aor, SubscriptionStatus, WatcherEvent
+from presence.values import SubscriptionStatus, WatcherEvent
 
 
 class Notifier:
@@ -58,11 +58,12 @@ class Notifier:
         self._registry = registry
         self._table = table
         self._store = store
-        self._policy = policy
         self._notify = notify
         self._book = book
         self._ending = ending
         self._limits = limits
+        self._admission = Admission(table, policy, book, limits)
+        self._beginning = Beginning(table, store, notify, book, self._admission)
 
     # ---- requests ----
 
@@ -78,7 +79,7 @@ class Notifier:
         presentity = read_address(request)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        self._begin(transaction, package, presentity, read_dialog(request), 0, now)
+        self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
         owner = self._book.find(transaction.request)
@@ -109,174 +110,12 @@ class Notifier:
                 raise UnknownSubscription
             resource = self._notify.resource_of(usages[0])
             dialog = self._book.dialog(owner, read_contact(request))
-            self._begin(transaction, package, resource.presentity, dialog, owner, now)
+            self._beginning.begin(transaction, package, resource.presentity, dialog, owner, now)
             return
         if granted_s(request, package, self._limits) == 0:
             self._unsubscribe(transaction, slot, owner)
         else:
             self._refresh(transaction, package, slot, owner, now)
-
-    def _decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
-        if package.authorised:
-            return self._policy.decide(presentity, watcher, package.name)
-        if package.watches and self._policy is not OPEN and presentity != watcher:
-            # RFC 3857 section 4.6: who watches is told to the presentity only.
-            return BLOCK
-        return ALLOW
-
-    def _target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
-        dialog.check_size(transaction.request.event_id)
-        source = transaction.request.source
-        target = choose_target(dialog, transaction.origin, source, self._limits.allowed_targets)
-        self._book.way(transaction.origin.link, target)
-        return target
-
-    # ---- a new subscription ----
-
-    def _begin(
-        self,
-        transaction: ServerTransaction,
-        package: EventPackage,
-        presentity: Aor,
-        dialog: Dialog,
-        owner: int,
-        now: float,
-    ) -> None:
-        request = transaction.request
-        expires_s = granted_s(request, package, self._limits)
-        check_bodies(request, package)
-        watcher = watcher_of(dialog)
-        decision = self._decide(package, presentity, watcher)
-        if decision.status is SubscriptionStatus.TERMINATED:
-            raise Forbidden
-        target = self._target(dialog, transaction)
-        row_id = 0
-        if expires_s:
-            row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
-        slot = self._table.reserve()
-        until = until_at(now, expires_s, self._limits)
-        draft = Draft(
-            transaction,
-            package,
-            presentity,
-            dialog,
-            watcher,
-            decision,
-            target,
-            slot,
-            owner,
-            expires_s,
-            row_id,
-            until,
-            now,
-        )
-        # The first row of a dialog names it.
-        transaction.to_tag = self._table.to_tag(owner or slot)
-        if expires_s == 0:
-            # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
-            self._begun(draft, None)
-            return
-        try:
-            self._store.submit(self._rows(draft), partial(self._begun, draft))
-        except Exception:
-            # A To without a host, for one.
-            self._table.release(slot)
-            transaction.to_tag = b""
-            raise
-
-    def _rows(self, draft: Draft) -> tuple[Write, ...]:
-        request, origin = draft.transaction.request, draft.transaction.origin
-        dialog, watcher, to = draft.dialog, draft.watcher, read_aor(draft.dialog.local)
-        insert = (
-            "shared_watchers_insert" if draft.owner else "active_watchers_insert",
-            (
-                draft.row_id,
-                draft.presentity.uri,
-                watcher.username,
-                watcher.domain,
-                to.username,
-                to.domain,
-                draft.package.name,
-                request.event_id,
-                draft.transaction.to_tag.decode(),
-                dialog.remote_tag,
-                dialog.call_id,
-                CSEQ_STRIDE,
-                request.cseq,
-                dialog.contact,
-                ", ".join(dialog.route) or None,
-                draft.until,
-                int(draft.decision.status),
-                draft.decision.reason,
-                0,
-                origin.local,
-                self._table.contact(draft.slot, origin.link).decode(),
-                dialog.remote,
-                dialog.local,
-                int(draft.now),
-                str(draft.target),
-                self._book.boot,
-            ),
-        )
-        if not draft.package.authorised or self._policy is OPEN:
-            return (insert,)
-        asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
-        return (insert, put)
-
-    def _begun(self, draft: Draft, error: StoreError | None) -> None:
-        """Answer a new subscription after its commit."""
-        transaction, slot = draft.transaction, draft.slot
-        resource = self._notify.resource(draft.package, draft.presentity)
-        if error is None:
-            try:
-                self._fill(draft, resource)
-            except ValueError as too_long:
-                error = StoreError(str(too_long))
-        if error is not None:
-            self._table.release(slot)
-            self._notify.release_unused(resource)
-            transaction.to_tag = b""
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
-        else:
-            self._accept(transaction, slot, draft.expires_s)
-            if draft.expires_s == 0:
-                self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
-                self._book.forget(slot, slot)
-                self._notify.release_unused(resource)
-            else:
-                self._notify.watcher_changed(resource, slot)
-                self._notify.tell(slot, resource)
-        if draft.owner:
-            self._book.lanes.leave(draft.owner)
-
-    def _fill(self, draft: Draft, resource: Resource) -> None:
-        request, dialog, slot = draft.transaction.request, draft.dialog, draft.slot
-        local_tag = self._book.foreign_tag(draft.owner) if draft.owner else ""
-        self._table.fill(
-            slot,
-            resource.gid,
-            dialog.parts(request.event_id, local_tag),
-            owner=draft.owner,
-            remote_cseq=request.cseq,
-            # A fetch is not in the database: it never has to reserve CSeq numbers.
-            cseq_mark=CSEQ_STRIDE if draft.expires_s else 0x7FFFFFFF,
-            expires_at=draft.until,
-            pending=draft.decision.status is SubscriptionStatus.PENDING,
-            view=draft.decision.view,
-            subscribed_at=int(draft.now),
-            row_id=draft.row_id,
-        )
-        self._book.aim(slot, draft.transaction.origin.link, draft.target)
-        self._book.note(slot, dialog, shared=bool(draft.owner))
-
-    def _accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
-        if contact.isprintable():
-            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
-        else:
-            # Another server's, out of the database.
-            transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
 
     # ---- refresh, unsubscribe ----
 
@@ -287,10 +126,10 @@ class Notifier:
         expires_s = granted_s(request, package, self._limits)
         check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
-        target = self._target(dialog, transaction)
+        target = self._admission.target(dialog, transaction)
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
-        decision = self._decide(package, resource.presentity, watcher_of(dialog))
+        decision = self._admission.decide(package, resource.presentity, watcher_of(dialog))
         if decision.status is SubscriptionStatus.TERMINATED:
             self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
             return
@@ -350,7 +189,7 @@ class Notifier:
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)
             self._retarget(owner, renewal.dialog, renewal.target, transaction.origin.link)
-            self._accept(transaction, slot, renewal.expires_s)
+            self._admission.accept(transaction, slot, renewal.expires_s)
             self._notify.tell(slot, self._notify.resource_of(slot))
         self._book.lanes.leave(owner)
 
@@ -365,7 +204,7 @@ class Notifier:
         moved = None
         if transaction.request.values("Contact"):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
-            moved = (dialog, self._target(dialog, transaction))
+            moved = (dialog, self._admission.target(dialog, transaction))
         writes = self._book.removal(slot)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner, moved))
 
@@ -384,6 +223,6 @@ class Notifier:
                 self._retarget(owner, *moved, transaction.origin.link)
             expires_at = self._table.facts(slot).expires_at
             self._table.refresh(slot, expires_at=expires_at, remote_cseq=transaction.request.cseq, cseq_mark=0)
-            self._accept(transaction, slot, 0)
+            self._admission.accept(transaction, slot, 0)
             self._ending.terminate(slot, Input.UNSUBSCRIBED)
         self._book.lanes.leave(owner)

@@ -25,6 +25,8 @@ class Connection(asyncio.Protocol):
     """One TCP connection; the `Origin` of what it carries."""
 
     transport = "TCP"
+    secure = False
+    certified: tuple[str, ...] = ()
 
     def __init__(self, listener: "TcpListener") -> None:
         self._listener = listener

@@ -20,6 +20,8 @@ class UdpListener:
     """A bound UDP socket; the `Origin` of what it receives."""
 
     transport = "UDP"
+    secure = False
+    certified: tuple[str, ...] = ()
     flow = 0
 
     def __init__(self, host: str, port: int) -> None:

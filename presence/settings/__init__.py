@@ -1,0 +1,56 @@
+"""The one table of settings: each section a frozen dataclass, each field a key with default, limits and help.
+
+Sections and keys that OpenSIPS has keep its names (module, parameter), so that what an operator knows stays
+true. Reading the sources (file, environment, command line) is `config`'s part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import cast, get_type_hints
+
+from presence.settings.operation import Database, Http, Log
+from presence.settings.presence import Presence, PresenceXml
+from presence.settings.server import Server
+from presence.settings.setting import Refused, Setting, Value
+
+SECTIONS: Mapping[str, type] = {
+    "presence": Presence,
+    "presence_xml": PresenceXml,
+    "server": Server,
+    "database": Database,
+    "http": Http,
+    "log": Log,
+}
+
+RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls", "auth")
+"""Sections that have no key yet; an empty one is accepted."""
+
+
+def _settings() -> tuple[Setting, ...]:
+    table: list[Setting] = []
+    for section, declared in SECTIONS.items():
+        types = get_type_hints(declared)
+        for entry in fields(declared):
+            rule, default = entry.metadata["rule"], cast(Value, entry.default)
+            table.append(Setting(section, entry.name, types[entry.name], default, rule))
+        for name, reason in getattr(declared, "OBSOLETE", {}).items():
+            table.append(Setting(section, name, obsolete=reason))
+    return tuple(table)
+
+
+SETTINGS = _settings()
+
+__all__ = [
+    "RESERVED",
+    "SECTIONS",
+    "SETTINGS",
+    "Database",
+    "Http",
+    "Log",
+    "Presence",
+    "PresenceXml",
+    "Refused",
+    "Server",
+    "Setting",
+    "Value",
+]

@@ -1,0 +1,69 @@
+"""Settings of publications, subscriptions and their NOTIFYs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
+from presence.shape import CONTACT_USER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Publications, subscriptions and their NOTIFYs, for every event package."""
+
+    max_expires_subscribe: int = key(
+        3600,
+        "Longest subscription granted, in seconds; a longer request is shortened to it.",
+        within=(1, INTERVAL_MAX_S),
+    )
+    max_expires_publish: int = key(
+        3600,
+        "Longest publication granted, in seconds; a longer request is shortened to it.",
+        within=(1, INTERVAL_MAX_S),
+    )
+    min_expires_subscribe: int = key(
+        0,
+        "Shortest subscription granted, in seconds; a shorter request gets 423. RFC 6665 section 4.2.1.1 "
+        "allows that below one hour only.",
+        within=(0, HOUR_S),
+    )
+    min_expires_publish: int = key(
+        0,
+        "Shortest publication granted, in seconds; a shorter request gets 423 (RFC 3903 section 6).",
+        within=(0, INTERVAL_MAX_S),
+    )
+    expires_offset: int = key(
+        0,
+        "Seconds by which peers are told a shorter interval than is kept, so that a refresh comes in time.",
+        within=(0, HOUR_S),
+    )
+    contact_user: str = key("presence", "User part of our Contact in responses and NOTIFYs.", shape=CONTACT_USER)
+    end_sub_on_timeout: bool = key(True, "End a subscription when its NOTIFY is not answered at all.")
+    notify_failure: Literal["remove", "keep"] = key(
+        "keep",
+        "What becomes of a subscription whose NOTIFY got a failure without Retry-After that is not among those "
+        "for which RFC 6665 section 4.2.2 demands removal (404, 405, 410, 416, 480-485, 489, 501, 604).",
+    )
+    waiting_subs_daysno: int = key(
+        3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
+    )
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = {
+        "db_url": "the database is database.path",
+        "presentity_table": "the tables have fixed names",
+        "active_watchers_table": "the tables have fixed names",
+        "watchers_table": "the tables have fixed names",
+        "clean_period": "what expires is removed when it expires",
+        "db_update_period": "every change is written before it is answered, see database.durability",
+        "fallback2db": "every change is written before it is answered, see database.durability",
+        "subs_htable_size": "the table of subscriptions grows by itself",
+        "pres_htable_size": "the table of presentities grows by itself",
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceXml:
+    """The packages presence and presence.winfo."""
+
+    force_active: bool = key(False, "Accept every watcher; true is the same as server.policy = open.")
