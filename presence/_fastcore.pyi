@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple, final
 
 _Value = str | bytes | int | float | None
@@ -168,6 +169,10 @@ class ServerTransactions:
     """Non-INVITE server transactions over unreliable transports (RFC 3261 section 17.2.2)."""
 
     def __init__(self, secret: bytes, now: float, lifetime_s: float = ...) -> None: ...
+    bounds: tuple[int, int]
+    """Most bytes of a Request-URI and of a body."""
+    def bound(self, uri_bytes: int, body_bytes: int) -> None:
+        """Say how long a Request-URI and how large a body may be; what is beyond is not plain."""
     def begin(self, request: Message) -> tuple[int, bool]:
         """(index, retransmission): the transaction of a request, and whether it is known already; sets `merged`."""
     def complete(self, index: int, response: bytes, now: float) -> None:
@@ -282,6 +287,14 @@ class WatcherTable(SubscriptionSlab):
         It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
         request is not plain or the row in use.
         """
+    def doubt(self, slot: int) -> None:
+        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
+    def believe(self, slot: int) -> None:
+        """Know that a row's target asked for its NOTIFYs itself."""
+    def unproven(self, slot: int) -> bool:
+        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
+    def doubts(self, host: str) -> int:
+        """Return how many rows without proof have NOTIFYs sent to an address."""
     def usage(self, owner: int, event: bytes, event_id: bytes) -> int: ...
     def refresh(self, slot: int, *, expires_at: int, remote_cseq: int, cseq_mark: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None: ...
@@ -311,6 +324,52 @@ class Fanout(NotifyFlights):
 
     def pump(self, now: float, budget: int = ...) -> int: ...
 
+class Networks:
+    """Networks of both IP versions, found by bisection among the ranges they come to."""
+
+    def __init__(self, networks: tuple[IPv4Network | IPv6Network, ...]) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, host: str) -> bool:
+        """Whether an IP address is in one of them; False for what is no address."""
+
+class Buckets:
+    """Token buckets by key, in a table that never grows."""
+
+    def __init__(self, secret: bytes, now: float, rate: int, burst: int) -> None: ...
+    def take(self, key: bytes, now: float) -> float:
+        """Take a token from the bucket of a key; return 0.0, or the seconds until there is one."""
+    def sift(
+        self, requests: list[Message], who: Callable[[Message], str], now: float
+    ) -> tuple[list[Message], list[tuple[Message, float]]]:
+        """Return (the requests of users who have a token, [(request, seconds to wait)] of the others).
+
+        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only.
+        """
+
+class Gate:
+    """Whose datagrams and connections are taken, and how many requests of one source address."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        now: float,
+        *,
+        allow: tuple[IPv4Network | IPv6Network, ...] = ...,
+        deny: tuple[IPv4Network | IPv6Network, ...] = ...,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = ...,
+        source_rate: int = ...,
+        source_burst: int = ...,
+        source_prefix: int = ...,
+    ) -> None: ...
+    def admits(self, host: str) -> bool:
+        """Whether connections of an address are taken; counted when not. What is no IP address is not denied."""
+    def trusts(self, host: str) -> bool:
+        """Whether an address is a trusted peer's."""
+    def hold(self, host: str, requests: int, now: float) -> float:
+        """Count requests that came on a stream; return how long nothing more shall be read from it, in seconds."""
+    def counters(self) -> dict[str, int]:
+        """Return how many datagrams and connections were denied, datagrams over the rate, streams held back."""
+
 class UdpSocket:
     """A bound UDP socket read and written in batches."""
 
@@ -320,6 +379,8 @@ class UdpSocket:
         self, clock: Callable[[], float], handle: Callable[[list[Message], float], None], wake: Callable[[], None]
     ) -> None:
         """Say what `readable` does: `handle(requests, now)` with new requests, `wake()` when something follows."""
+    def guard(self, gate: Gate) -> None:
+        """Take only what passes the gate; one that lets everything pass costs nothing."""
     def readable(self) -> None:
         """Read what has arrived, some batches at the most: the callback of the event loop."""
     def respond(self, request: Message, response: bytes) -> None: ...
@@ -437,6 +498,10 @@ class Subscribing:
         expires_offset_s: int,
         boot: int,
         domains: frozenset[str],
+        *,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = ...,
+        unproven_per_target: int = ...,
+        quota: Any = ...,
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
         """Take subscriptions to an event package whose watchers all get the same document."""

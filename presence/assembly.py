@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
-from presence._fastcore import Fanout, Message, ServerTransactions
+from presence._fastcore import Buckets, Fanout, Gate, Message, Networks, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
 from presence.errors import ConfigError, StoreError, Unavailable
@@ -24,6 +24,7 @@ from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
+from presence.sip.rates import UserRates
 from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets
@@ -31,6 +32,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.ordinary import Ordinary
+from presence.subscription.quota import Most, Quota
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -114,6 +116,7 @@ class Node:
         now = clock.now()
         serve = config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
+        self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
         self.table = Fanout(
             secrets.token_bytes(16),
             now,
@@ -127,6 +130,8 @@ class Node:
         self.endpoint = Endpoint(
             self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
         )
+        self._users: UserRates | None = None
+        self._limit_rates(now)
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
         self.ways = Ways()
@@ -137,6 +142,23 @@ class Node:
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary]
         self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
+
+    def _limit_rates(self, now: float) -> None:
+        limits = self.config.limits
+        self.gate = Gate(
+            secrets.token_bytes(16),
+            now,
+            allow=limits.allowed,
+            deny=limits.denied,
+            trusted=limits.trusted_networks,
+            source_rate=limits.source_rate,
+            source_burst=limits.source_burst,
+            source_prefix=limits.source_prefix,
+        )
+        if limits.user_rate:
+            buckets = Buckets(secrets.token_bytes(16), now, limits.user_rate, limits.user_burst)
+            self._users = UserRates(buckets, self.endpoint)
+        self.tally.refreshers.append(self._count_gate)
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
@@ -151,7 +173,7 @@ class Node:
         )
 
     def _build_notifier(self) -> None:
-        settings, serve = self.config.presence, self.config.server
+        settings, serve, most = self.config.presence, self.config.server, self.config.limits
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
         self._allowed = AllowedTargets(serve.target_networks)
         self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
@@ -162,14 +184,27 @@ class Node:
             settings.expires_offset,
             self._allowed,
             frozenset(serve.domain),
+            most.trusted_networks,
+            most.unproven_per_target,
         )
+        self._quota = quota = Quota(
+            self.table,
+            Most(
+                most.subscriptions,
+                most.subscriptions_per_watcher,
+                most.subscriptions_per_source,
+                most.subscriptions_per_presentity,
+            ),
+            Networks(most.trusted_networks),
+        )
+        self.book.on_forget = quota.leave
         self.notifier = Notifier(
-            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
+            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits, quota
         )
         self._ordinary: Ordinary | None = None
         if self.policy is OPEN:
             self._ordinary = Ordinary(
-                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
+                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
@@ -211,13 +246,17 @@ class Node:
             ways=self.ways,
             allowed=self._allowed,
         )
-        return restorer.load(now)
+        loaded = restorer.load(now)
+        self._quota.restore(self.notify.all(), restorer.sources)
+        return loaded
 
     def receive(self, messages: list[Message], now: float) -> None:
         """Handle messages in the order they came."""
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
         self.endpoint.now = now
+        if self._users is not None:
+            messages = self._users.sift(messages, now)
         messages = self.compositor.handle_ordinary(messages, now)
         if self._ordinary is not None:
             messages = self._ordinary.handle(messages, now)
@@ -280,7 +319,7 @@ class Node:
 
         def committed(error: StoreError | None) -> None:
             if error is not None:
-                transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+                transaction.refuse(Unavailable())
             else:
                 transaction.reply(200, result.headers)
             self._registrations.leave(aor)
@@ -296,6 +335,11 @@ class Node:
                 ("watchers_purge_pending", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
+
+    def _count_gate(self) -> None:
+        counts = self.gate.counters()
+        for name, reason in (("denied", "denied address"), ("over_rate", "over rate"), ("held_back", "held back")):
+            self.tally.drops[reason] = counts[name]
 
     def _count_ordinary(self) -> None:
         for method, (came, accepted) in self.transactions.ordinary().items():

@@ -14,6 +14,7 @@ from presence.settings import (
     SETTINGS,
     Database,
     Http,
+    Limits,
     Log,
     Presence,
     PresenceXml,
@@ -45,6 +46,7 @@ class Config:
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
     server: Server = field(default_factory=Server)
+    limits: Limits = field(default_factory=Limits)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)

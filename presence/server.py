@@ -122,10 +122,12 @@ class Server:
         for udp in self._udp:
             udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
+            udp.guard(node.gate)
         for tcp in self._tcp:
             tcp.advertised_host = self.config.server.advertised_host
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
             tcp.wake = self._wake
+            tcp.gate = node.gate
             node.ways.add(tcp.local, tcp.link)
         taken, refused = self._load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())

@@ -42,6 +42,8 @@ cdef class Fanout(NotifyFlights):
         row.flight = FLIGHT_FLYING
         row.began_ms = self.milliseconds(now)
         row.interval_ms = self.t1_ms
+        if row.proof:
+            row.proof = PROOF_ASKED
         self.in_flight += 1
         self.sent += 1
         return True
@@ -196,6 +198,10 @@ cdef class Fanout(NotifyFlights):
                 return False
         elif row.flight == FLIGHT_FLYING and row.flags & FLAG_RESEND:
             row.flags &= ~FLAG_RESEND
+            if row.proof:
+                # It has got another target since, which did not ask for it.
+                self.arm_transaction(slot, now, again)
+                return False
             self.retransmitted += 1
         else:
             return False

@@ -11,6 +11,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef enum:
     C_USER = 8          # of a user part: what needs no second look (RFC 3261 section 25.1: unreserved and some)
     C_DOMAIN = 16       # of a host name or IPv4 address in lower case
+    PLAIN_LINES = 70        # header lines: no more Via than may be
     PLAIN_LONGEST = 512     # longer values are read the other way
 
 
@@ -176,6 +177,8 @@ cdef inline bint plain_request(const SipMsg* m) noexcept nogil:
         m.error == E_NONE
         and (m.method == M_SUBSCRIBE or m.method == M_PUBLISH)
         and m.max_forwards != 0
+        and m.header_count <= PLAIN_LINES
+        and m.headers[m.first[<int>H_VIA] - 1].value.len <= PLAIN_LONGEST
         and m.first[<int>H_REQUIRE] == 0
         and m.uri.len > 4
         and memcmp(m.buf + m.uri.off, b"sip", 3) == 0

@@ -47,6 +47,7 @@ cdef class SubscriptionSlab:
         open_pool(&self.row_pool, sizeof(Row))
         open_pool(&self.group_pool, sizeof(Group))
         open_pool(&self.target_pool, sizeof(Target))
+        open_pool(&self.doubt_pool, sizeof(Doubt))
         self.rows = <Row*>self.row_pool.items
         self.groups = <Group*>self.group_pool.items
         self.targets = <Target*>self.target_pool.items
@@ -54,6 +55,10 @@ cdef class SubscriptionSlab:
         cdef char* start = <char*>&one
         open_index(&self.target_index, &self.target_pool, <uint32_t>(<char*>&one.key - start),
                    <uint32_t>(<char*>&one.next - start))
+        cdef Doubt doubt
+        start = <char*>&doubt
+        open_index(&self.doubt_index, &self.doubt_pool, <uint32_t>(<char*>&doubt.key - start),
+                   <uint32_t>(<char*>&doubt.next - start))
         self.outbox = []
         self.events_named = {}
 
@@ -69,6 +74,8 @@ cdef class SubscriptionSlab:
             free(self.links[i].via)
             free(self.links[i].contact)
         close_index(&self.target_index)
+        close_index(&self.doubt_index)
+        close_pool(&self.doubt_pool)
         close_pool(&self.row_pool)
         close_pool(&self.group_pool)
         close_pool(&self.target_pool)
@@ -310,9 +317,17 @@ cdef class SubscriptionSlab:
         self.targets = <Target*>self.target_pool.items
         if number == 0:
             return -1
+        if row.proof and before and memcmp(self.targets[before].address, self.targets[number].address, 16) != 0:
+            if add_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[number].address)) < 0:
+                drop_target(&self.target_pool, &self.target_index, number)
+                return -1
+            drop_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[before].address))
         drop_target(&self.target_pool, &self.target_index, before)
         row.target = number
         return 0
+
+    cdef uint64_t doubt_key(self, const uint8_t* address) noexcept nogil:
+        return pr_hash(<const char*>address, 16, ~self.secret)
 
     def find(self, Message request):
         """Return the slot of the dialog a request belongs to, by To-tag, Call-ID and From-tag; 0 when it is not ours."""

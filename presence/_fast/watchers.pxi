@@ -183,6 +183,44 @@ cdef class WatcherTable(SubscriptionSlab):
         group.rows += 1
         return 0
 
+    # ---- targets that did not ask themselves ----
+
+    cdef int begin_doubt(self, Row* row) noexcept nogil:
+        # What is in flight went to another target, whose answer says nothing about this one.
+        if row.proof == PROOF_GIVEN:
+            if add_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[row.target].address)) < 0:
+                return -1
+            row.proof = PROOF_WANTED
+        return 0
+
+    cdef void end_doubt(self, Row* row) noexcept nogil:
+        if row.proof != PROOF_GIVEN:
+            drop_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[row.target].address))
+            row.proof = PROOF_GIVEN
+
+    cdef uint32_t count_doubts(self, const uint8_t* address) noexcept nogil:
+        cdef uint32_t number = find_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(address))
+        return (<Doubt*>self.doubt_pool.items + number).count if number else 0
+
+    def doubt(self, uint32_t slot):
+        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
+        if self.begin_doubt(self.row(slot)) < 0:
+            raise MemoryError
+
+    def believe(self, uint32_t slot):
+        """Know that a row's target asked for its NOTIFYs itself."""
+        self.end_doubt(self.row(slot))
+
+    def unproven(self, uint32_t slot):
+        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
+        return self.row(slot).proof != PROOF_GIVEN
+
+    def doubts(self, str host):
+        """Return how many rows without proof have NOTIFYs sent to an address."""
+        cdef uint8_t address[16]
+        parse_address(host, address)
+        return self.count_doubts(address)
+
     def usage(self, uint32_t owner, bytes event, bytes event_id):
         """Return the dialog's running subscription for (event, id), 0 when there is none (RFC 6665 section 4.5.1)."""
         cdef uint32_t slot = self.row(owner).owner
@@ -277,6 +315,7 @@ cdef class WatcherTable(SubscriptionSlab):
             self.groups[row.group].rows -= 1
         if row.flight == FLIGHT_FLYING:
             self.in_flight -= 1
+        self.end_doubt(row)
         drop_body(row.flying)
         row.flying = NULL
         row.flight = FLIGHT_IDLE

@@ -222,7 +222,7 @@ class Compositor:
     def _refused(self, transaction: ServerTransaction, resource: Resource, old: Publication | None) -> None:
         if old is not None:
             self.tags.give(old.number)
-        transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        transaction.refuse(Unavailable())
         self.lanes.leave(resource)
 
     def _inserted(

@@ -1,11 +1,12 @@
 """Whether a SUBSCRIBE may have what it asks for, where its NOTIFYs go, and the 200 it gets."""
 
-from presence._fastcore import Fanout
+from presence._fastcore import Fanout, Message, Networks
+from presence.errors import Forbidden
 from presence.events.package import EventPackage
 from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.subscription.book import Book
-from presence.subscription.dialog import Dialog, Target, choose_target
+from presence.subscription.dialog import Dialog, Target, choose_target, same_host
 from presence.subscription.request import Limits
 from presence.values import Aor
 
@@ -16,6 +17,7 @@ class Admission:
     def __init__(self, table: Fanout, policy: Policy, book: Book, limits: Limits) -> None:
         self.policy = policy
         self.limits = limits
+        self.trusted = Networks(limits.trusted)
         self._table = table
         self._book = book
 
@@ -28,13 +30,34 @@ class Admission:
             return BLOCK
         return ALLOW
 
-    def target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
-        """Return where NOTIFYs go; raises BadRequest and Forbidden."""
+    def target(self, dialog: Dialog, transaction: ServerTransaction, known: int = 0) -> Target:
+        """Return where NOTIFYs go; raises BadRequest and Forbidden.
+
+        `known` is a subscription of the dialog: what is proven of its target need not be proven again.
+        """
         dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self.limits.allowed_targets)
         self._book.way(transaction.origin.link, target)
-        return target
+        return self._ask_for_proof(transaction.request, target, known)
+
+    def _ask_for_proof(self, request: Message, target: Target, known: int) -> Target:
+        """Note who named an address that is not his own: it gets one NOTIFY until it answers (`Fanout.doubt`).
+
+        RFC 3261 section 26.1.5: otherwise a SUBSCRIBE with somebody else's Contact, for which the sender needs not
+        even show his own address, makes the server send many times what it got.
+        """
+        source = request.source[0]
+        if target.flow or not source or same_host(source, target.host) or source in self.trusted:
+            return target
+        if getattr(request, "identity", None) is not None:
+            return target
+        stays = known and same_host(self._table.target(known)[0], target.host)
+        if stays and not self._table.unproven(known):
+            return target
+        if not stays and self._table.doubts(target.host) >= self.limits.unproven_per_target:
+            raise Forbidden("Too Many Subscriptions for an Address Without Answer")
+        return target._replace(source=source)
 
     def accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
         """Answer 200 with the interval granted and our Contact."""

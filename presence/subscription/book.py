@@ -1,5 +1,7 @@
 """What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
 
+from collections.abc import Callable
+
 from presence._fastcore import Fanout, Message
 from presence.errors import Forbidden
 from presence.sip.headers import split_values
@@ -26,6 +28,8 @@ class Book:
         self._foreign_tags: dict[int, tuple[str, str, str]] = {}
         self._shared: set[int] = set()
         self._strict: dict[int, tuple[str, ...]] = {}
+        self.on_forget: Callable[[int], None] = lambda slot: None
+        """Hears of each subscription that has ended."""
 
     def find(self, request: Message) -> int:
         """Return the first slot of the dialog a request belongs to, 0 when it is none of ours."""
@@ -59,6 +63,7 @@ class Book:
     def forget(self, slot: int, owner: int) -> None:
         """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
         self._shared.discard(slot)
+        self.on_forget(slot)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
             key = self._foreign_tags.pop(owner, None)
@@ -74,8 +79,12 @@ class Book:
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         way = self._ways.choose(link, target)
-        before = self._table.facts(slot).flow
+        before, host = self._table.facts(slot).flow, self._table.target(slot)[0]
         self._table.set_target(slot, link if way is None else way, target.host, target.port, target.flow)
+        if not target.source:
+            self._table.believe(slot)
+        elif self._table.target(slot)[0] != host:
+            self._table.doubt(slot)
         if before != target.flow:
             # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
             self._table.resend(slot)

@@ -34,17 +34,20 @@ class Target(NamedTuple):
     host: str
     port: int
     flow: int = 0
+    source: str = ""
+    """Whose request named the address, when that is not its own and nothing shows that NOTIFYs are wanted there."""
 
     def __str__(self) -> str:
         transport = "udp" if self.transport == "UDP" else "tcp"
-        return f"{transport}:{self.host}:{self.port}"
+        return f"{transport}:{self.host}:{self.port}" + (f";from={self.source}" if self.source else "")
 
     @classmethod
     def parse(cls, text: str) -> "Target":
         """Read back what `str` wrote; raises ValueError."""
-        transport, host_port = text.split(":", 1)
+        address, _, source = text.partition(";from=")
+        transport, host_port = address.split(":", 1)
         host, _, port = host_port.rpartition(":")
-        return cls(transport.upper(), host, int(port))
+        return cls(transport.upper(), host, int(port), source=source)
 
     @classmethod
     def of_contact(cls, contact: str) -> "Target":
@@ -166,6 +169,11 @@ def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allow
     if target.host not in allowed:
         raise Forbidden("Contact Address Not Allowed")
     return target
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two texts are the same IP address; raises ValueError for what is none."""
+    return one == other or _read_address(one) == _read_address(other)
 
 
 @lru_cache(KEPT)

@@ -31,6 +31,7 @@ from presence.subscription.dialog import (
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify
+from presence.subscription.quota import Quota
 from presence.subscription.request import (
     Limits,
     Renewal,
@@ -54,6 +55,7 @@ class Notifier:
         book: Book,
         ending: Ending,
         limits: Limits,
+        quota: Quota,
     ) -> None:
         self._registry = registry
         self._table = table
@@ -63,7 +65,7 @@ class Notifier:
         self._ending = ending
         self._limits = limits
         self._admission = Admission(table, policy, book, limits)
-        self._beginning = Beginning(table, store, notify, book, self._admission)
+        self._beginning = Beginning(table, store, notify, book, self._admission, quota)
 
     # ---- requests ----
 
@@ -126,7 +128,7 @@ class Notifier:
         expires_s = granted_s(request, package, self._limits)
         check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
-        target = self._admission.target(dialog, transaction)
+        target = self._admission.target(dialog, transaction, slot)
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
         decision = self._admission.decide(package, resource.presentity, watcher_of(dialog))
@@ -159,7 +161,7 @@ class Notifier:
 
     def _expelled(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             transaction.refuse(Forbidden())
             self._ending.terminate(slot, Input.REJECTED)
@@ -177,7 +179,7 @@ class Notifier:
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             self._table.refresh(
                 slot,
@@ -204,7 +206,7 @@ class Notifier:
         moved = None
         if transaction.request.values("Contact"):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
-            moved = (dialog, self._admission.target(dialog, transaction))
+            moved = (dialog, self._admission.target(dialog, transaction, slot))
         writes = self._book.removal(slot)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner, moved))
 
@@ -217,7 +219,7 @@ class Notifier:
         error: StoreError | None,
     ) -> None:
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             if moved is not None:
                 self._retarget(owner, *moved, transaction.origin.link)

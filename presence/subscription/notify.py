@@ -111,7 +111,7 @@ class Notify:
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of running subscriptions by package and status."""
         counts: dict[tuple[str, str], int] = {}
-        for resource in self._all():
+        for resource in self.all():
             pending = self._table.group_pending(resource.gid)
             running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
             for status, count in running.items():
@@ -132,11 +132,12 @@ class Notify:
 
     def changed_all(self, now: float) -> None:
         """Tell every watcher the present state: after a start nobody knows what they were told last."""
-        for resource in self._all():
+        for resource in self.all():
             self._changed.setdefault(resource, now)
             resource.told = None
 
-    def _all(self) -> Iterator[Resource]:
+    def all(self) -> Iterator[Resource]:
+        """Return every resource that has subscriptions."""
         return (resource for resource in self._by_gid if resource is not None)
 
     def flush(self, now: float) -> None:

@@ -1,6 +1,7 @@
 """What a SUBSCRIBE asks for, checked against what may be had, and on its way through the commit."""
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from presence._fastcore import Message
@@ -33,6 +34,9 @@ class Limits(NamedTuple):
     expires_offset_s: int
     allowed_targets: AllowedTargets
     domains: frozenset[str]
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of those who may name any Contact address."""
+    unproven_per_target: int = 10
 
 
 class Draft(NamedTuple):

@@ -91,7 +91,10 @@ class Upkeep:
         if self._table.flight(slot) != "failed":
             return
         self._notify.lost(slot)
-        if retry_after and status not in REMOVING_RESPONSES:
+        if self._table.unproven(slot):
+            # Its one NOTIFY got no answer, and there is no other.
+            self._ending.end(slot, Input.NOTIFY_FAILED, now)
+        elif retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
         elif self._failures.removes(status):
             self._ending.end(slot, Input.NOTIFY_FAILED, now)
@@ -142,6 +145,8 @@ class Restorer:
         self._policy = policy
         self._ways = ways
         self._allowed = allowed
+        self.sources: dict[int, str] = {}
+        """Who asked for the subscriptions whose target is another, by slot."""
 
     def load(self, now: float) -> tuple[int, int]:
         """Load every row and queue a NOTIFY for each; return how many were taken and how many could not be."""
@@ -197,6 +202,8 @@ class Restorer:
             self._notify.release_unused(resource)
             raise
         self._book.aim(slot, link, target)
+        if target.source:
+            self.sources[slot] = target.source
         if foreign and not owner:
             self._book.adopt(slot, row.callid, row.to_tag, row.from_tag)
         self._book.note(slot, dialog, shared=shared)

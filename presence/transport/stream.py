@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from presence._fastcore import Fanout, Framer, Message
+from presence._fastcore import Fanout, Framer, Gate, Message
 from presence.tally import Tally
 from presence.transport.udp import host_text, own_address
 
@@ -17,6 +17,9 @@ FLUSH_BYTES = 256 * 1024
 """What is queued before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
 
 CONNECT_TIMEOUT_S = 10.0
+
+HOLD_MOST_S = 30.0
+"""How long a connection of a source above its rate is left unread at the most."""
 
 Received = Callable[[list[Message]], None]
 
@@ -81,10 +84,28 @@ class Connection(asyncio.Protocol):
         # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
         if messages or (answers and table is not None and table.has_work()):
             self._listener.received(messages)
+        self._hold_back(sum(message.is_request for message in messages), now)
         if self._framer.broken:
             # The answer to what could be read of it goes out first; then nothing more can be framed.
             self._listener.tally.drops["unframeable stream"] += 1
             self.close()
+
+    def _hold_back(self, requests: int, now: float) -> None:
+        """Read nothing more while the source is above its rate: TCP lets the peer feel it, and nothing is lost."""
+        gate, stream = self._listener.gate, self._stream
+        wait_s = gate.hold(self.peer[0], requests, now) if gate is not None else 0.0
+        if wait_s > 0.0 and stream is not None and stream.is_reading():
+            stream.pause_reading()
+            asyncio.get_running_loop().call_later(min(wait_s, HOLD_MOST_S), self._read_on)
+
+    def _read_on(self) -> None:
+        if self._stream is not None and not self._stream.is_closing():
+            self._stream.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._stream is not None:
+            self._stream.abort()
 
     def respond(self, request: Message, response: bytes) -> None:
         """Send a response on the connection the request came in on (RFC 3261 section 18.2.2)."""
@@ -168,6 +189,8 @@ class TcpListener:
         self.table: Fanout | None = None
         self.wake = self._wake
         """Asks for a `flush` soon."""
+        self.gate: Gate | None = None
+        """Whose connections are taken, and how much is read from them."""
         self._unflushed: list[Connection] = []
         self._max_connections = max_connections
         self._connections: dict[int, Connection] = {}
@@ -196,6 +219,9 @@ class TcpListener:
     def opened(self, connection: Connection) -> None:
         """Number a new connection."""
         connection.heard_at = self.now()
+        if self.gate is not None and not self.gate.admits(connection.peer[0]):
+            connection.abort()
+            return
         if len(self._connections) >= self._max_connections:
             self.tally.drops["too many connections"] += 1
             connection.close()

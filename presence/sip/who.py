@@ -1,0 +1,15 @@
+"""Who a request is from, as limits and quotas count."""
+
+from presence._fastcore import Message
+from presence.errors import SipError
+from presence.sip.headers import read_aor
+
+
+def who_of(request: Message) -> str:
+    """Return `user@host` of who has proven to have sent a request, else of its From; '' when that cannot be read."""
+    identity = getattr(request, "identity", None)
+    try:
+        aor = read_aor(str(identity)) if identity is not None else read_aor(request.header("From") or "")
+    except (SipError, ValueError):
+        return "" if identity is None else str(identity)
+    return f"{aor.username}@{aor.domain}"
