@@ -21,6 +21,8 @@ from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
+from presence.publication.quota import Most as MostPublications
+from presence.publication.quota import Quota as PublicationQuota
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
@@ -161,11 +163,16 @@ class Node:
         self.tally.refreshers.append(self._count_gate)
 
     def _build_compositor(self, now: float) -> Compositor:
-        settings = self.config.presence
+        settings, most = self.config.presence, self.config.limits
+        quota = PublicationQuota(
+            MostPublications(most.publications, most.publications_per_user, most.publications_per_source),
+            Networks(most.trusted_networks),
+        )
         return Compositor(
             self._registry,
             self._store,
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            quota,
             endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
             now=now,

@@ -58,6 +58,7 @@ class Server:
         self.node.observe(logbook.Journal(self._log, self.clock.now))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
+        self.tally.gauges["commit_lag_seconds"] = lambda: {(): self._store.lag.seconds}
 
     # ---- start ----
 
@@ -113,6 +114,7 @@ class Server:
             on_commit=self._committed,
             on_missing=self._missing,
             on_trouble=self._log.warning,
+            overload_s=self.config.limits.overload_ms / 1000,
             fold_after_s=database.write_interval_ms / 1000 if periodic else FOLD_AFTER_S,
         )
 
