@@ -361,6 +361,9 @@ class Gate:
         source_burst: int = ...,
         source_prefix: int = ...,
     ) -> None: ...
+    @property
+    def active(self) -> bool:
+        """Whether anything at all is kept out or held back."""
     def admits(self, host: str) -> bool:
         """Whether connections of an address are taken; counted when not. What is no IP address is not denied."""
     def trusts(self, host: str) -> bool:

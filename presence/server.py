@@ -129,7 +129,7 @@ class Server:
             tcp.advertised_host = self.config.server.advertised_host
             tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
             tcp.wake = self._wake
-            tcp.gate = node.gate
+            tcp.gate = node.gate if node.gate.active else None
             node.ways.add(tcp.local, tcp.link)
         taken, refused = self._load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())

@@ -205,6 +205,11 @@ cdef class Gate:
             return False
         return True
 
+    @property
+    def active(self):
+        """Whether anything at all is kept out or held back."""
+        return self.filtering or self.limiting
+
     def admits(self, str host):
         """Whether connections of an address are taken; counted when not. What is no IP address is not denied."""
         cdef uint8_t ip[16]

@@ -177,7 +177,8 @@ class Compositor:
         package, (username, domain) = resource
         until = new.received_at + expires_s
         key = (new.row_id, username, domain, package, etag)
-        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, quota.sender(transaction.request), None)
+        sender = quota.sender(transaction.request)
+        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, sender, None)
         done = partial(self._inserted, transaction, resource, new, etag, until)
         try:
             self._store.submit((("presentity_insert", (*key, *values)),), done)

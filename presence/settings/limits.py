@@ -40,9 +40,7 @@ class Limits:
     source_burst: int = key(
         100, "Requests one source may send at once before limits.source_rate holds it back.", within=(1, 1_000_000)
     )
-    source_prefix: int = key(
-        64, "Bits of an IPv6 address that make one source; of IPv4 all 32 do.", within=(32, 128)
-    )
+    source_prefix: int = key(64, "Bits of an IPv6 address that make one source; of IPv4 all 32 do.", within=(32, 128))
     user_rate: int = key(
         0,
         "Requests served for one user (who is proven, else From) in a second, over time; above that the answer is "

@@ -93,7 +93,8 @@ class SqliteStore:
         """Queue one atomic change (see `Store.submit`).
 
         When more than `queue_limit` writes are outstanding, one has waited for `overload_s` (0: for ever), or too
-        much is not in the tables yet, `done` gets a `StoreError` at the next `flush`, ahead of what is queued: shedding load must not wait for the load.
+        much is not in the tables yet, `done` gets a `StoreError` at the next `flush`, ahead of what is queued:
+        shedding load must not wait for the load.
         """
         if self._closed:
             raise StoreError("the database is closed")

@@ -30,18 +30,19 @@ class Admission:
             return BLOCK
         return ALLOW
 
-    def target(self, dialog: Dialog, transaction: ServerTransaction, known: int = 0) -> Target:
+    def target(self, dialog: Dialog, transaction: ServerTransaction, known: int = 0, *, begins: bool = False) -> Target:
         """Return where NOTIFYs go; raises BadRequest and Forbidden.
 
-        `known` is a subscription of the dialog: what is proven of its target need not be proven again.
+        `known` is a subscription of the dialog: what is proven of its target need not be proven again. With
+        `begins` there will be one more.
         """
         dialog.check_size(transaction.request.event_id)
         source = transaction.request.source
         target = choose_target(dialog, transaction.origin, source, self.limits.allowed_targets)
         self._book.way(transaction.origin.link, target)
-        return self._ask_for_proof(transaction.request, target, known)
+        return self._ask_for_proof(transaction.request, target, known, begins=begins)
 
-    def _ask_for_proof(self, request: Message, target: Target, known: int) -> Target:
+    def _ask_for_proof(self, request: Message, target: Target, known: int, *, begins: bool) -> Target:
         """Note who named an address that is not his own: it gets one NOTIFY until it answers (`Fanout.doubt`).
 
         RFC 3261 section 26.1.5: otherwise a SUBSCRIBE with somebody else's Contact, for which the sender needs not
@@ -55,7 +56,7 @@ class Admission:
         stays = known and same_host(self._table.target(known)[0], target.host)
         if stays and not self._table.unproven(known):
             return target
-        if not stays and self._table.doubts(target.host) >= self.limits.unproven_per_target:
+        if (begins or not stays) and self._table.doubts(target.host) >= self.limits.unproven_per_target:
             raise Forbidden("Too Many Subscriptions for an Address Without Answer")
         return target._replace(source=source)
 

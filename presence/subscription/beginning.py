@@ -48,7 +48,7 @@ class Beginning:
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
-        target = self._admission.target(dialog, transaction, owner)
+        target = self._admission.target(dialog, transaction, owner, begins=True)
         self._quota.check(request, package.name, *presentity)
         row_id = 0
         if expires_s:

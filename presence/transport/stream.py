@@ -84,16 +84,16 @@ class Connection(asyncio.Protocol):
         # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
         if messages or (answers and table is not None and table.has_work()):
             self._listener.received(messages)
-        self._hold_back(sum(message.is_request for message in messages), now)
+        if self._listener.gate is not None:
+            self._hold_back(self._listener.gate, sum(message.is_request for message in messages), now)
         if self._framer.broken:
             # The answer to what could be read of it goes out first; then nothing more can be framed.
             self._listener.tally.drops["unframeable stream"] += 1
             self.close()
 
-    def _hold_back(self, requests: int, now: float) -> None:
+    def _hold_back(self, gate: Gate, requests: int, now: float) -> None:
         """Read nothing more while the source is above its rate: TCP lets the peer feel it, and nothing is lost."""
-        gate, stream = self._listener.gate, self._stream
-        wait_s = gate.hold(self.peer[0], requests, now) if gate is not None else 0.0
+        wait_s, stream = gate.hold(self.peer[0], requests, now), self._stream
         if wait_s > 0.0 and stream is not None and stream.is_reading():
             stream.pause_reading()
             asyncio.get_running_loop().call_later(min(wait_s, HOLD_MOST_S), self._read_on)
@@ -190,7 +190,7 @@ class TcpListener:
         self.wake = self._wake
         """Asks for a `flush` soon."""
         self.gate: Gate | None = None
-        """Whose connections are taken, and how much is read from them."""
+        """Whose connections are taken, and how much is read from them; None: everybody's, all."""
         self._unflushed: list[Connection] = []
         self._max_connections = max_connections
         self._connections: dict[int, Connection] = {}
