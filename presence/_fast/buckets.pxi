@@ -154,14 +154,16 @@ cdef class Buckets:
         cdef PlainUri uri
         cdef Span text
         cdef bytes name
-        cdef uint64_t key
-        if (getattr(request, "identity", None) is None and m.first[<int>H_FROM]
+        # Who only says that he is somebody spends nothing of that one's.
+        cdef bint proven = getattr(request, "identity", None) is not None
+        cdef uint64_t key = ~self.seed if proven else self.seed
+        if (not proven and m.first[<int>H_FROM]
                 and plain_address(m, m.headers[m.first[<int>H_FROM] - 1].value, m.from_tag, &uri, &text)):
-            key = pr_hash(m.buf + uri.user.off, uri.user.len, self.seed)
+            key = pr_hash(m.buf + uri.user.off, uri.user.len, key)
             return pr_hash(m.buf + uri.host.off, uri.host.len, key)
         name = (<str>who(request)).encode("utf-8", "surrogateescape")
         user, _, host = name.rpartition(b"@")
-        key = pr_hash(<bytes>user, <uint32_t>len(user), self.seed)
+        key = pr_hash(<bytes>user, <uint32_t>len(user), key)
         return pr_hash(<bytes>host, <uint32_t>len(host), key)
 
 

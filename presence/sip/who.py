@@ -3,13 +3,14 @@
 from presence._fastcore import Message
 from presence.errors import SipError
 from presence.sip.headers import read_aor
+from presence.values import Aor
 
 
 def who_of(request: Message) -> str:
     """Return `user@host` of who has proven to have sent a request, else of its From; '' when that cannot be read."""
     identity = getattr(request, "identity", None)
     try:
-        aor = read_aor(str(identity)) if identity is not None else read_aor(request.header("From") or "")
+        aor: Aor = read_aor(request.header("From") or "") if identity is None else identity.aor
     except (SipError, ValueError):
-        return "" if identity is None else str(identity)
+        return ""
     return f"{aor.username}@{aor.domain}"

@@ -1,6 +1,6 @@
 """Nobody makes the server send to a third party: who did not ask gets one NOTIFY until he answers it.
 
-RFC 3261 section 26.1.5 (amplification), RFC 6665 section 6.2.
+RFC 3261 section 26.1.5 (amplification), RFC 6665 section 6.3.
 """
 
 from collections.abc import Iterator

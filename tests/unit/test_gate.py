@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from presence._fastcore import Buckets, Gate, Message, Networks, parse
 from presence.sip.who import who_of
+from presence.values import Aor
 
 SECRET = bytes(range(16))
 NOW = 1_700_000_000.0
@@ -156,3 +157,23 @@ def test_acks_and_malformed_requests_are_nobodys() -> None:
 def test_a_bucket_needs_a_rate_and_a_burst(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="above 0"):
         Buckets(SECRET, NOW, **wrong)
+
+
+class Proven:
+    """A request as identities will make it: who has proven to have sent it is known."""
+
+    def __init__(self, identity: object, sender: str) -> None:
+        self.identity, self._sender = identity, sender
+
+    def header(self, name: str) -> str:
+        return self._sender
+
+
+class Bob:
+    aor = Aor("bob", "example.com")
+
+
+def test_who_has_proven_to_be_somebody_is_that_one() -> None:
+    assert who_of(Proven(Bob, "<sip:carol@example.com>")) == "bob@example.com"  # type: ignore[arg-type]
+    assert who_of(Proven(None, "<sip:carol@EXAMPLE.com>")) == "carol@example.com"  # type: ignore[arg-type]
+    assert who_of(Proven(None, "<<nonsense")) == ""  # type: ignore[arg-type]
