@@ -116,7 +116,7 @@ cdef class Subscribing:
         cdef uint16_t link = origin.link
         cdef uint32_t slot
         cdef char text[1024]
-        cdef str user, host, target_host, source = ""
+        cdef str user, host, target_host, aim, source = None
         cdef Target target
         if not read_subscriber(m, &who) or not plain_aor(m.buf, m.uri, &uri) or link >= table.link_count:
             return False
@@ -144,7 +144,7 @@ cdef class Subscribing:
         except Exception:
             return False        # refused where errors become responses
         row = &table.rows[slot]
-        if source:
+        if source is not None:
             # Counted before the commit: the next of this tick may name the same address.
             target.port, target.link = who.contact.port if who.contact.port else DEFAULT_PORT, link
             if table.aim(row, &target) < 0 or table.begin_doubt(row) < 0:
@@ -157,6 +157,7 @@ cdef class Subscribing:
         step.until = self.until(now, step.granted)
         table.write_tag(row, text)
         tag = PyUnicode_DecodeUTF8(text, TAG_SIZE, NULL)
+        aim = f"udp:{target_host}:{who.contact.port if who.contact.port else DEFAULT_PORT}"
         contact = decode(text, table.write_contact(row, link, text))
         batch.writes.append(("active_watchers_insert", (
             row_id, f"sip:{user}@{host}", request.text(who.remote.user), request.text(who.remote.host),
@@ -164,8 +165,7 @@ cdef class Subscribing:
             tag, request.text(m.from_tag), request.text(m.call_id), RESERVED_CSEQS, m.cseq,
             request.text(who.contact_text), None, step.until, 1, "", 0, origin.local, contact,
             request.text(who.remote_text), request.text(who.local_text), step.since,
-            f"udp:{target_host}:{who.contact.port if who.contact.port else DEFAULT_PORT}{source}",
-            self.boot,
+            aim if source is None else aim + source, self.boot,
         )))
         batch.resources.append((event, (user, host)))
         batch.begun.append(request)
