@@ -113,6 +113,7 @@ class Session:
         self._name = name
         self.is_open = False
         """Whether the handshake is done."""
+        self._said_end = False
         self.ended = False
         """Whether the peer has said that nothing more comes."""
 
@@ -155,7 +156,8 @@ class Session:
 
     def end(self) -> bytes:
         """Return what tells the peer that nothing more comes."""
-        if self.is_open:
+        if self.is_open and not self._said_end:
+            self._said_end = True
             # It wants the peer's farewell, for which nobody waits (RFC 8446 section 6.1).
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()

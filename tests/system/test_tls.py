@@ -65,7 +65,7 @@ def test_publish_watch_notified_over_tls_and_ipv6(lab: Lab, server: Listeners) -
 
 def test_tls_1_1_is_refused(lab: Lab, server: Listeners) -> None:
     context = lab.trusting()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError):
