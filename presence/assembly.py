@@ -125,7 +125,11 @@ class Node:
             segmenting=serve.udp_segmentation,
         )
         self.endpoint = Endpoint(
-            self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
+            self.transactions,
+            tally,
+            software=serve.software,
+            allow_events=", ".join(self._registry.names),
+            dated=serve.date,
         )
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
@@ -146,6 +150,7 @@ class Node:
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
             endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
+            home=self.config.server.home,
             now=now,
             changed=self._changed,
         )
@@ -162,6 +167,7 @@ class Node:
             settings.expires_offset,
             self._allowed,
             frozenset(serve.domain),
+            serve.home,
         )
         self.notifier = Notifier(
             self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits

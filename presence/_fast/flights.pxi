@@ -211,6 +211,10 @@ cdef class NotifyFlights(WatcherTable):
         slot = self.slot_of(branch)
         if slot == 0:
             return False
+        if has_more_vias(m):
+            # RFC 3261 section 8.1.3.3: it was meant for somebody before us.
+            self.stray += 1
+            return True
         row = &self.rows[slot]
         if not self.is_flying(slot, branch, m.cseq):
             self.stray += 1
@@ -254,6 +258,8 @@ cdef class NotifyFlights(WatcherTable):
             if p[0] == c"\r":
                 return False
             end = <const char*>memchr(p, 10, e - p)
+            if p[0] | 0x20 == c"v":
+                return False        # perhaps a second Via
             if memcmp(p, b"CSeq: ", 6) == 0:
                 p += 6
                 while c"0" <= p[0] <= c"9" and cseq >> 32 == 0:
