@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import sip
-from net import Address, Agent, Network
+from net import Address, Network, Wire
 from torture import messages
 from torture.cases import RFC4475, RFC5118, SILENCE, Case, paper
 
@@ -14,21 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SENDER = "192.0.2.77"
 
 
-class Wire(Agent):
-    """The far end of a wire: what comes is kept as it is."""
-
-    def __init__(self, net: Network, transport: str) -> None:
-        super().__init__(net, "wire", SENDER, 5999, transport)
-        self.heard: list[bytes] = []
-
-    def take(self, data: bytes) -> None:
-        self.heard.append(data)
-
-
 def send(net: Network, data: bytes) -> tuple[list[Address], list[Message]]:
     """Send octets over the transport they name; return where responses went, and the responses."""
     transport = parse(data).via_transport
-    wire = Wire(net, "UDP" if transport in ("UDP", "") else "TCP")
+    wire = Wire(net, SENDER, 5999, "UDP" if transport in ("UDP", "") else "TCP")
     net.unreachable.clear()
     net.post_to_node(wire, data)
     net.settle()
@@ -130,7 +119,7 @@ def test_rfc4475_3_1_2_15_a_comma_in_an_unquoted_name_is_400(net: Network) -> No
 @pytest.mark.parametrize("tag", ["ncl", "mcl01", "clerr"])
 def test_rfc4475_3_1_2_3_a_stream_that_cannot_be_framed_is_closed(net: Network, tag: str) -> None:
     data = messages("rfc4475")[tag].replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP")
-    wire = Wire(net, "TCP")
+    wire = Wire(net, SENDER, 5999, "TCP")
     net.post_to_node(wire, data)
     net.settle()
     assert wire.connection is not None

@@ -101,8 +101,8 @@ HEAD = """# Torture messages
 What this server answers to the messages of RFC 4475 and RFC 5118, as a presence server and registrar: an INVITE that is
 well-formed is 405 with Allow. Each is sent as its exact octets (`tests/torture/`), over the transport its top Via names
 (TLS as a stream), through the whole server in memory. The archive of RFC 5118 has LF for CRLF and lengths that go with
-that; its messages are sent with CRLF and their true length. Written by `make docs` from `tests/torture/cases.py`, which the
-tests read too.
+that; its messages are sent with CRLF and their true length. Written by `make docs` from `tests/torture/cases.py`, which
+the tests read too.
 """
 
 
@@ -116,7 +116,7 @@ def table(name: str, cases: tuple[Case, ...]) -> str:
     """Write the table of one RFC."""
     test = f"tests/conformance/test_torture.py::test_{name}"
     lines = [f"## {name.upper().replace('RFC', 'RFC ')}: {len(cases)} messages", ""]
-    lines += ["| message | section | the RFC asks for | the server's answer | test |", "| --- | --- | --- | --- | --- |"]
+    lines += ["| message | section | the RFC asks for | the server's answer | test |", "|" + " --- |" * 5]
     lines += [f"| {c.tag} | {c.section} | {c.expected} | {answer(c)} | `{test}[{c.tag}]` |" for c in cases]
     return "\n".join(lines) + "\n"
 
