@@ -46,7 +46,7 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     uint8_t method          # MethodId; for a response that of CSeq
     uint16_t status
     uint8_t error           # ParseError: 0, or the first thing that is malformed; index into ERROR_REASONS
-    uint8_t answerable      # a request with enough of Via, From, To, Call-ID and CSeq to build a response
+    uint8_t answerable      # a request with a Via by which a response can be sent
     uint16_t header_count
     uint16_t via_port       # sent-by port, 0 when absent
     uint8_t via_rport       # 1 when the top Via has an rport parameter

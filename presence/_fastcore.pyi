@@ -41,7 +41,7 @@ class Message:
         """True when it is not SIP/2.0, which is answered 505 (RFC 3261 section 21.5.6)."""
     @property
     def answerable(self) -> bool:
-        """True when Via, From, To, Call-ID and CSeq are good enough to build a response."""
+        """True when Via is good enough to send a response, be it a 400 saying that other fields are missing."""
     @property
     def call_id(self) -> str: ...
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
-from presence.errors import ConfigError, StoreError, Unavailable
+from presence.errors import ConfigError, SipError, StoreError
 from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
@@ -125,7 +125,11 @@ class Node:
             segmenting=serve.udp_segmentation,
         )
         self.endpoint = Endpoint(
-            self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
+            self.transactions,
+            tally,
+            software=serve.software,
+            allow_events=", ".join(self._registry.names),
+            dated=serve.date,
         )
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
@@ -146,6 +150,7 @@ class Node:
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
             endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
+            home=self.config.server.home,
             now=now,
             changed=self._changed,
         )
@@ -162,6 +167,7 @@ class Node:
             settings.expires_offset,
             self._allowed,
             frozenset(serve.domain),
+            serve.home,
         )
         self.notifier = Notifier(
             self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
@@ -280,12 +286,16 @@ class Node:
 
         def committed(error: StoreError | None) -> None:
             if error is not None:
-                transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+                # RFC 3261 section 10.3: it fails with 500, and no binding has changed.
+                transaction.refuse(SipError(headers=(("Retry-After", "5"),)))
             else:
                 transaction.reply(200, result.headers)
             self._registrations.leave(aor)
 
-        self._store.submit(result.writes, committed)
+        try:
+            self._store.submit(result.writes, committed)
+        except StoreError as error:
+            committed(error)
 
     def _purge_bindings(self, now: float) -> None:
         if now >= self._purge_at:

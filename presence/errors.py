@@ -121,6 +121,12 @@ class OutOfOrder(SipError):
     status, reason = 500, "CSeq Out of Order"
 
 
+class UnknownMethod(SipError):
+    """A method nobody here has heard of; carries Allow (RFC 3261 section 21.5.2)."""
+
+    status, reason = 501, "Not Implemented"
+
+
 class VersionNotSupported(SipError):
     """Not SIP/2.0 (RFC 3261 section 21.5.6)."""
 

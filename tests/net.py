@@ -393,6 +393,25 @@ class Agent:
         return subscription
 
 
+class Wire(Agent):
+    """The far end of a wire: what comes is kept as it is, also an answer that echoes something malformed."""
+
+    def __init__(self, net: Network, host: str, port: int, transport: str) -> None:
+        super().__init__(net, "wire", host, port, transport)
+        self.heard: list[bytes] = []
+
+    def take(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def answers(self, data: bytes) -> list[Message]:
+        """Send octets and return what comes back, parsed."""
+        self.heard.clear()
+        self.net.agents[self.address] = self
+        self.net.post_to_node(self, data)
+        self.net.settle()
+        return [parse(response) for response in self.heard]
+
+
 @dataclass
 class Publication:
     """What one agent publishes under one entity-tag (RFC 3903)."""

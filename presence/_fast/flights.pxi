@@ -211,6 +211,10 @@ cdef class NotifyFlights(WatcherTable):
         slot = self.slot_of(branch)
         if slot == 0:
             return False
+        if has_more_vias(m) or not was_sent_by(self.links, self.link_count, m):
+            # RFC 3261 sections 8.1.3.3 and 18.1.2: it was meant for somebody else.
+            self.stray += 1
+            return True
         row = &self.rows[slot]
         if not self.is_flying(slot, branch, m.cseq):
             self.stray += 1
@@ -238,7 +242,9 @@ cdef class NotifyFlights(WatcherTable):
             return False
         p += 6
         end = <const char*>memchr(p, 10, e - p)
-        while end != NULL and p < end:
+        if end == NULL or memcmp(p, b"SIP/2.0/", 8) != 0 or not writes_via(self.links, self.link_count, p + 8, end):
+            return False
+        while p < end:
             p = find_byte(p, end, c";")
             if end - p > BRANCH_SIZE + 8 and memcmp(p, b";branch=", 8) == 0:
                 branch = p + 8
@@ -254,6 +260,8 @@ cdef class NotifyFlights(WatcherTable):
             if p[0] == c"\r":
                 return False
             end = <const char*>memchr(p, 10, e - p)
+            if p[0] | 0x20 == c"v":
+                return False        # perhaps a second Via
             if memcmp(p, b"CSeq: ", 6) == 0:
                 p += 6
                 while c"0" <= p[0] <= c"9" and cseq >> 32 == 0:

@@ -180,7 +180,7 @@ cdef class Message:
 
     @property
     def answerable(self):
-        """True when Via, From, To, Call-ID and CSeq are good enough to build a response."""
+        """True when Via is good enough to send a response, be it a 400 saying that other fields are missing."""
         return self.m.answerable != 0
 
     @property

@@ -56,6 +56,7 @@ class Server:
         shape=NETWORK,
     )
     software: str = key(f"presence/{__version__}", "Text of the Server and User-Agent header fields.", shape=PRODUCT)
+    date: bool = key(False, "Put Date into every response; that to a successful REGISTER has it anyway.")
     ready_file: str = key(
         "",
         "File written when every listener is open, with their addresses; empty is none.",
@@ -105,6 +106,11 @@ class Server:
     def listeners(self) -> tuple[Listener, ...]:
         """The entries of `listen`, taken apart."""
         return tuple(parse_listener(entry) for entry in self.listen)
+
+    @property
+    def home(self) -> str:
+        """The domain of telephone numbers that name none: the first one served, '' when all are."""
+        return self.domain[0] if self.domain else ""
 
     @property
     def target_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -87,8 +87,6 @@ class Dialog(NamedTuple):
 
 def read_dialog(request: Message) -> Dialog:
     """Take the dialog from an initial SUBSCRIBE; raises BadRequest saying what is missing."""
-    if not request.from_tag:
-        raise BadRequest("Missing From Tag")
     route = request.values("Record-Route")
     if len(route) > MAX_ROUTES:
         raise BadRequest("Too Many Record-Route Values")
@@ -105,10 +103,12 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the URI of the first Contact (RFC 6665 section 4.1.2.1: it must be there)."""
+    """Return the URI of Contact (RFC 6665 section 4.1.2.1: it must be there; RFC 3261 section 8.1.1.8: once)."""
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
+    if len(values) > 1:
+        raise BadRequest("More Than One Contact")
     uri = parse_name_addr(values[0]).uri
     if parse_uri(uri).scheme not in ("sip", "sips"):
         raise BadRequest("Contact Is Not a SIP URI")

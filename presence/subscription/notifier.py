@@ -76,7 +76,7 @@ class Notifier:
         if request.to_tag:
             self._inside_dialog(transaction, package, now)
             return
-        presentity = read_address(request)
+        presentity = read_address(request, self._limits.home)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
         self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)

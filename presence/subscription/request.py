@@ -4,9 +4,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from presence._fastcore import Message
-from presence.errors import IntervalTooBrief, NotAcceptable, UnsupportedMediaType
+from presence.errors import IntervalTooBrief, NotAcceptable
 from presence.events.package import EventPackage
 from presence.policy.decision import Decision
+from presence.sip.content import refuse_body
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept
 from presence.subscription.dialog import AllowedTargets, Dialog, Target
@@ -33,6 +34,8 @@ class Limits(NamedTuple):
     expires_offset_s: int
     allowed_targets: AllowedTargets
     domains: frozenset[str]
+    home: str = ""
+    """The domain of telephone numbers that name none."""
 
 
 class Draft(NamedTuple):
@@ -92,6 +95,4 @@ def check_bodies(request: Message, package: EventPackage) -> None:
         and not _accepts(package.content_type, tuple(request.values("Accept")))
     ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
-    # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
-    if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
-        raise UnsupportedMediaType(headers=(("Accept", ""),))
+    refuse_body(request)
