@@ -157,6 +157,8 @@ class History:
         for device in self.devices:
             device.doubtful = device.asked is not None
         self.net.refuse_commits(False)
+        # What is under way finds nobody: else a late double of a request answered long ago would be done once more.
+        self.net._under_way.clear()
         if self.quiet and self.random.random() < 0.5:
             # And the clock was put right meanwhile: what had run out stays away.
             for device in self.devices:
@@ -185,7 +187,8 @@ class History:
         self.pass_ends()
         missed = self.failed | self.net.cut_off
         for watch in self.watches:
-            if watch.alive and watch.notifies and watch.agent not in missed and watch.event != "presence.winfo":
+            sure = watch.alive and watch.agent not in missed and not lapsed(watch)
+            if sure and watch.event != "presence.winfo":
                 assert texts(watch.newest) == self.model(watch.event), f"{watch.agent.name} before asking"
         for watch in self.watches:
             if watch.alive and watch.dialog.remote_tag:
@@ -207,10 +210,13 @@ class History:
     def check(self) -> None:
         answered = [watch for watch in self.watches if watch.alive and watch.response and watch.response.status == 200]
         wanted = Counter(watch.agent.uri for watch in answered if watch.event == "presence")
+        # Their SUBSCRIBE came, and neither its answer nor a NOTIFY got through.
+        unknown = [watch for watch in self.watches if not watch.dialog.remote_tag and watch.response is None]
+        perhaps = wanted + Counter(watch.agent.uri for watch in unknown if watch.event == "presence")
         for watch in answered:
             if watch.event == "presence.winfo":
                 info = WatcherInfo.of(watch, may_miss=watch.agent in self.failed | self.net.cut_off)
-                assert info.active() == wanted, f"{watch.agent.name} knows of {info.active()}, not {wanted}"
+                assert wanted <= info.active() <= perhaps, f"{watch.agent.name} knows of {info.active()}, not {wanted}"
             else:
                 assert texts(watch.newest) == self.model(watch.event), watch.agent.name
         strays = {name for device in self.devices for name in device.strays}
@@ -222,7 +228,8 @@ class History:
         live = sum(self.net.node.notify.counts().values())
         counted = self.net.rows("SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM shared_watchers)")
         assert counted == [(live,)]
-        assert len(self.net.node.table) == live == len(answered)
+        assert len(self.net.node.table) == live
+        assert len(answered) <= live <= len(answered) + len(unknown)
         assert self.net.node.table.counters()["in_flight"] == 0
         assert self.net.node.pending() == 0
         assert self.net.tally.drops["internal error"] == 0
@@ -243,6 +250,16 @@ class History:
         now = self.net.clock.at
         mine = (device for device in self.devices if device.event == event)
         return {device.stands for device in mine if device.stands and device.until[0] > now}
+
+
+def lapsed(watch: Subscription) -> bool:
+    """Whether the subscription has run out as far as its watcher knows; the NOTIFY that says so may die in a crash."""
+    if not watch.notifies:
+        return True
+    newest = watch.newest
+    told_at = max(at for at, message in watch.agent.arrivals if message.branch == newest.branch)
+    left_s = int(sip.param(newest.header("Subscription-State"), "expires") or 0)
+    return told_at + left_s <= watch.agent.net.clock.at
 
 
 def play(seed: int) -> tuple[int, Counter[str], str]:
