@@ -226,7 +226,9 @@ class History:
         stored = Counter(event for (event,) in self.net.rows("SELECT event FROM presentity"))
         assert stored == +Counter({e: len(self.model(e)) for e in ("presence", "message-summary")})
         live = sum(self.net.node.notify.counts().values())
-        counted = self.net.rows("SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM shared_watchers)")
+        counted = self.net.rows(
+            "SELECT (SELECT count(*) FROM active_watchers) + (SELECT count(*) FROM shared_watchers)"
+        )
         assert counted == [(live,)]
         assert len(self.net.node.table) == live
         assert len(answered) <= live <= len(answered) + len(unknown)
@@ -254,7 +256,7 @@ class History:
 
 def lapsed(watch: Subscription) -> bool:
     """Whether the subscription has run out as far as its watcher knows; the NOTIFY that says so may die in a crash."""
-    if not watch.notifies:
+    if not watch.notifies or (watch.response is not None and watch.response.expires == 0):
         return True
     newest = watch.newest
     told_at = max(at for at, message in watch.agent.arrivals if message.branch == newest.branch)

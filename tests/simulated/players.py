@@ -27,9 +27,7 @@ def write(event: str, text: str) -> str:
     """Write the document that shows `name:number`."""
     name, _, number = text.partition(":")
     if event == "message-summary":
-        return (
-            f"Messages-Waiting: yes\r\nMessage-Account: sip:{name}@example.com\r\nVoice-Message: {number}/0\r\n"
-        )
+        return f"Messages-Waiting: yes\r\nMessage-Account: sip:{name}@example.com\r\nVoice-Message: {number}/0\r\n"
     return sip.pidf(text, tuple_id=name)
 
 

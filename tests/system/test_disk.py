@@ -147,7 +147,9 @@ def subscribe_is_refused(server: ServerProcess) -> bool:
 
 
 def failed_folds(server: ServerProcess) -> float:
-    (line,) = (line for line in server.get("/metrics")[1].splitlines() if 'presence_folds_total{result="failed"}' in line)
+    (line,) = (
+        line for line in server.get("/metrics")[1].splitlines() if 'presence_folds_total{result="failed"}' in line
+    )
     return float(line.rpartition(" ")[2])
 
 
