@@ -345,7 +345,9 @@ class SqliteStore:
 
     def _trouble(self, text: str) -> None:
         if self._on_trouble is not None:
-            self._on_trouble(text)
+            # The thread that writes goes on whether its words are heard or not.
+            with suppress(Exception):
+                self._on_trouble(text)
 
     # ---- answers ----
 
