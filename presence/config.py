@@ -13,6 +13,7 @@ from presence.settings import (
     SECTIONS,
     SETTINGS,
     Database,
+    Dns,
     Http,
     Log,
     Presence,
@@ -45,6 +46,7 @@ class Config:
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
     server: Server = field(default_factory=Server)
+    dns: Dns = field(default_factory=Dns)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)

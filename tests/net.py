@@ -122,6 +122,7 @@ class Network:
         tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
         self.node.ways.add(UDP_LOCAL, udp)
         self.node.ways.add(TCP_LOCAL, tcp)
+        self.node.open_ways()
         self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
         self.loaded = self.node.load()
 
@@ -247,6 +248,10 @@ class Network:
             self.post_to_agent((host, port), data)
             return
         connection = self._connections.get(flow)
+        if connection is None and not port:
+            for slot in slots:
+                self.node.table.fail_flight(slot, 430)
+            return
         if connection is None:
             agent = self.agents.get((host, port))
             if agent is None or not agent.listening:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.dns import Dns
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -17,6 +18,7 @@ SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
     "server": Server,
+    "dns": Dns,
     "database": Database,
     "http": Http,
     "log": Log,
@@ -45,6 +47,7 @@ __all__ = [
     "SECTIONS",
     "SETTINGS",
     "Database",
+    "Dns",
     "Http",
     "Log",
     "Presence",
