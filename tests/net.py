@@ -156,6 +156,12 @@ class Network:
         self.agents[agent.address] = agent
         return agent
 
+    def accept(self, agent: Agent) -> Agent:
+        """Let a UDP agent be reached by connections as well, and return what takes them."""
+        agent.stream = Agent(self, agent.name, *agent.address, "TCP")
+        agent.stream.subscriptions = agent.subscriptions
+        return agent.stream
+
     def connect(self, agent: Agent) -> TcpOrigin:
         """Open a connection between an agent and the node."""
         flow = next(self._flows)
@@ -254,6 +260,8 @@ class Network:
             return
         if connection is None:
             agent = self.agents.get((host, port))
+            if agent is not None and agent.transport == "UDP":
+                agent = agent.stream
             if agent is None or not agent.listening:
                 self.unreachable += (((host, port), message.raw) for message in Framer().feed(data))
                 for slot in slots:
@@ -302,6 +310,8 @@ class Agent:
         self.via = f"SIP/2.0/{transport} {literal}:{port};rport"
         self.connection: TcpOrigin | None = None
         self.listening = True
+        self.stream: Agent | None = None
+        """What takes connections at the address of a UDP agent."""
         self.status: int | None = 200
         self.extra: tuple[str, ...] = ()
         """Further header lines of the answers to NOTIFYs."""

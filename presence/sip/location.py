@@ -27,7 +27,7 @@ _SERVICES: Final = {"sip+d2u": "UDP", "sip+d2t": "TCP", "sips+d2t": "TLS", "sip+
 """RFC 3263 section 4.1 and RFC 7118 section 6."""
 _LABELS: Final = {"UDP": "_sip._udp", "TCP": "_sip._tcp", "TLS": "_sips._tcp", "WS": "_sip._ws", "WSS": "_sips._ws"}
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
-_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*+(?=[A-Za-z]){_LABEL}\.?")
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*+(?=[A-Za-z]){_LABEL}")
 _NEVER: Final = ("invalid", "onion", "alt")
 """Top labels nobody may look up (RFC 6761 section 6.4, RFC 7686, RFC 9476); RFC 7118 clients name them in Contact."""
 
@@ -128,7 +128,8 @@ def is_address(host: str) -> bool:
 
 def is_name(host: str) -> bool:
     """Return True for what may be looked up (RFC 3261 section 25.1: hostname)."""
-    return len(host) <= 253 and _NAME.fullmatch(host) is not None and host.rstrip(".").split(".")[-1] not in _NEVER
+    host = host.removesuffix(".")
+    return len(host) <= 253 and _NAME.fullmatch(host) is not None and host.rpartition(".")[2].lower() not in _NEVER
 
 
 def locate(hop: Hop, reaches: Reaches, draw: Callable[[int], int]) -> Asking:
