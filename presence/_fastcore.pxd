@@ -280,6 +280,9 @@ cdef enum:
     BRANCH_SIZE = 27            # z9hG4bKpr, shard 2, slot 8, key 8
     MAX_SLOT = 0x3FFFFFFF
     MAX_LINKS = 64
+    NO_LINK = 0xFFFF
+    WAY_STREAM = 1
+    UDP_KEPT_S = 600            # how long an address that refused TCP is sent large messages over UDP
     CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
     CONTACT_HOST_MOST = 600
     MAX_VIEWS = 4096
@@ -335,6 +338,7 @@ cdef struct Link:
     bint reliable
     bint segments               # the kernel knows UDP_SEGMENT, and has not refused it again and again
     uint32_t refusals           # in a row
+    uint16_t stream             # where what is too large for this one leaves; NO_LINK for none
     char* via
     char* contact
     uint32_t via_size, contact_size
@@ -355,7 +359,9 @@ cdef struct Target:             # a next hop
     uint8_t address[16]
     uint32_t flow
     uint32_t refs, next
-    uint16_t link, port
+    uint32_t udp_until          # epoch seconds up to which TCP is not tried there, having been refused
+    uint16_t link, port         # port 0: nobody knows the address yet, or only the flow leads there
+    uint8_t explicit            # UDP was asked for by name: no size makes it TCP
 
 cdef struct Parts:              # the strings of a dialog, wherever they are
     const char* at[PART_COUNT]
@@ -376,6 +382,7 @@ cdef struct Row:                # 96 bytes; a million of them should cost two ca
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
     uint16_t view
     uint8_t flags, state, flight, reason, flying_state
+    uint8_t way                 # by which its NOTIFY in flight leaves: WAY_STREAM for one too large for its target's link
 
 cdef struct Event:
     uint32_t slot
@@ -409,6 +416,10 @@ cdef class SubscriptionSlab:
     cdef const char* user_agent_text
     cdef uint32_t pad_at        # where the NOTIFY rendered last may get blanks: the end of its User-Agent line
     cdef public bint segmenting
+    cdef uint32_t datagram_most     # bytes of a NOTIFY over UDP; larger ones go over TCP
+    cdef uint32_t now_s, now_ms     # as of the last turn
+    cdef uint64_t switched_count, fallen_back
+    cdef U32Vector elsewhere        # rows whose NOTIFYs are handed over in this turn
     cdef uint64_t segmented
     cdef uint32_t contact_user_size, user_agent_size
     cdef Wheel retransmissions, expiries
@@ -434,6 +445,7 @@ cdef class SubscriptionSlab:
     cdef Row* row(self, uint32_t slot) except NULL
     cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil
     cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil
+    cdef uint16_t way_of(self, const Row* row) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
     cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
@@ -445,7 +457,7 @@ cdef class SubscriptionSlab:
 
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
-    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil
     cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
@@ -473,9 +485,14 @@ cdef class NotifyFlights(WatcherTable):
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
+cdef class SwitchingFlights(NotifyFlights):
+    cdef bint may_switch(self, const Target* target) noexcept nogil
+    cdef bint has_switched(self, const Row* row) noexcept nogil
+    cdef void fall_back(self, Row* row, uint32_t slot) noexcept nogil
+
 # ---- fan-out ----
 
-cdef class Fanout(NotifyFlights):
+cdef class Fanout(SwitchingFlights):
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
@@ -485,6 +502,7 @@ cdef class Fanout(NotifyFlights):
     cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
+    cdef void measure(self, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
     cdef int hand_over(self, U32Vector* queued) except -1
     cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots)
@@ -589,6 +607,7 @@ cdef class Subscribing:
     cdef object allowed
     cdef dict lanes
     cdef frozenset domains
+    cdef bint nat
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count

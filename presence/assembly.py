@@ -24,13 +24,16 @@ from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
+from presence.sip.resolution import Resolver
 from presence.store.base import Store
+from presence.subscription.aiming import Aiming
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.ordinary import Ordinary
+from presence.subscription.relocating import Relocating
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -103,12 +106,14 @@ class Node:
         *,
         boot: int,
         registry: Registry | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self.tally = tally
         self._store = store
         self._registry = registry or load_packages()
+        self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
         now = clock.now()
@@ -123,6 +128,7 @@ class Node:
             contact_user=config.presence.contact_user.encode(),
             expires_offset_s=config.presence.expires_offset,
             segmenting=serve.udp_segmentation,
+            datagram_most=serve.udp_max_bytes,
         )
         self.endpoint = Endpoint(
             self.transactions,
@@ -134,7 +140,9 @@ class Node:
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
         self.ways = Ways()
-        self.book = Book(self.table, self.notify, self.ways, boot=boot)
+        allowed = AllowedTargets(serve.target_networks)
+        self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
+        self.book = Book(self.table, self.notify, self.ways, allowed, boot=boot)
         self._build_notifier()
         self._serve(frozenset(serve.domain))
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
@@ -158,19 +166,18 @@ class Node:
     def _build_notifier(self) -> None:
         settings, serve = self.config.presence, self.config.server
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self._allowed = AllowedTargets(serve.target_networks)
         self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,
-            self._allowed,
+            self._aiming,
             frozenset(serve.domain),
             serve.home,
         )
         self.notifier = Notifier(
-            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits
+            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits, self._resolver
         )
         self._ordinary: Ordinary | None = None
         if self.policy is OPEN:
@@ -178,7 +185,8 @@ class Node:
                 self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
-        self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
+        relocating = Relocating(self.table, self.book, self._resolver)
+        self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
 
     def _serve(self, domains: frozenset[str]) -> None:
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
@@ -199,6 +207,11 @@ class Node:
         """Let somebody hear of answers, ends and faults."""
         self.endpoint.observer = self._ending.observer = observer
 
+    def open_ways(self) -> None:
+        """Know which listeners stand in for each other, now that all of them are there."""
+        for link, stream in self.ways.streams():
+            self.table.pair_links(link, stream)
+
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
@@ -215,7 +228,7 @@ class Node:
             self._registry,
             self.policy,
             ways=self.ways,
-            allowed=self._allowed,
+            aiming=self._aiming,
         )
         return restorer.load(now)
 
@@ -260,7 +273,8 @@ class Node:
 
     def pending(self) -> int:
         """Return how many changes wait for their commit."""
-        return len(self.compositor.lanes) + len(self.book.lanes) + len(self._registrations)
+        lookups = 0 if self._resolver is None else len(self._resolver)
+        return len(self.compositor.lanes) + len(self.book.lanes) + len(self._registrations) + lookups
 
     # ---- inside ----
 

@@ -13,6 +13,7 @@ from presence.settings import (
     SECTIONS,
     SETTINGS,
     Database,
+    Dns,
     Http,
     Log,
     Presence,
@@ -49,6 +50,7 @@ class Config:
     server: Server = field(default_factory=Server)
     tls: Tls = field(default_factory=Tls)
     ws: Ws = field(default_factory=Ws)
+    dns: Dns = field(default_factory=Dns)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)

@@ -21,6 +21,7 @@ from presence.listening import Listening
 from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
 from presence.tally import Tally
+from presence.transport.resolve import NameClient
 from presence.transport.stream import StreamListener
 from presence.transport.udp import host_text
 
@@ -56,7 +57,9 @@ class Server:
         self._by_link: dict[int, StreamListener] = {}
         self._bind_http()
         self._store = self._open_store()
-        self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
+        self._names = self._open_names() if config.dns.enabled else None
+        resolver = None if self._names is None else self._names.resolver
+        self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
         self.node.observe(logbook.Journal(self._log, self.clock.now))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
@@ -92,6 +95,19 @@ class Server:
             fold_after_s=database.write_interval_ms / 1000 if periodic else FOLD_AFTER_S,
         )
 
+    def _open_names(self) -> NameClient:
+        settings = self.config.dns
+        names = NameClient(
+            self.clock.now,
+            servers=settings.addresses,
+            timeout_s=settings.timeout_ms / 1000,
+            most=settings.max_lookups,
+            kept=settings.cache_size,
+            hosts_file=settings.hosts_file,
+        )
+        names.answered = self._wake
+        return names
+
     async def start(self) -> None:
         """Take over what the database holds, then open for requests."""
         node = self.node
@@ -103,7 +119,10 @@ class Server:
             stream.attach(node.table, self.tally, self._streamed, self.clock.now)
             stream.wake = self._wake
             node.ways.add(stream.local, stream.link)
+            # Who a server must prove to be, for those that ask.
+            node.ways.names[stream.link] = stream.names
             self._by_link[stream.link] = stream
+        node.open_ways()
         taken, refused = self._load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
         # Requests leave no cycles behind (a test sees to it), and a look at 30,000 publications takes 0.2 s.
@@ -228,6 +247,8 @@ class Server:
             self._timer.cancel()
         if self._http is not None:
             await self._http.stop()
+        if self._names is not None:
+            self._names.close()
         self._store.close()
         self._flush()
         self._close_listeners()

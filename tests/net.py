@@ -146,6 +146,7 @@ class Network:
         tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
         self.node.ways.add(UDP_LOCAL, udp)
         self.node.ways.add(TCP_LOCAL, tcp)
+        self.node.open_ways()
         self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
         self.loaded = self.node.load()
 
@@ -179,6 +180,12 @@ class Network:
         agent = Agent(self, name, host, port or next(self._ports), transport)
         self.agents[agent.address] = agent
         return agent
+
+    def accept(self, agent: Agent) -> Agent:
+        """Let a UDP agent be reached by connections as well, and return what takes them."""
+        agent.stream = Agent(self, agent.name, *agent.address, "TCP")
+        agent.stream.subscriptions = agent.subscriptions
+        return agent.stream
 
     def connect(self, agent: Agent) -> TcpOrigin:
         """Open a connection between an agent and the node."""
@@ -285,8 +292,14 @@ class Network:
             self.post_to_agent((host, port), data)
             return
         connection = self._connections.get(flow)
+        if connection is None and not port:
+            for slot in slots:
+                self.node.table.fail_flight(slot, 430)
+            return
         if connection is None:
             agent = self.agents.get((host, port))
+            if agent is not None and agent.transport == "UDP":
+                agent = agent.stream
             if agent is None or not agent.listening:
                 self.unreachable += (((host, port), message.raw) for message in Framer().feed(data))
                 for slot in slots:
@@ -336,6 +349,8 @@ class Agent:
         self.via = f"SIP/2.0/{transport} {literal}:{port};rport"
         self.connection: TcpOrigin | None = None
         self.listening = True
+        self.stream: Agent | None = None
+        """What takes connections at the address of a UDP agent."""
         self.status: int | None = 200
         self.extra: tuple[str, ...] = ()
         """Further header lines of the answers to NOTIFYs."""

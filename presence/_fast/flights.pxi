@@ -1,6 +1,6 @@
 # The life of each row's one NOTIFY: wanted, queued, in flight, matched to its response, timed out. The client
 # transaction of RFC 3261 section 17.1.2 is a few fields of the row.
-# Uses: watchers, timers. Used by: fanout.
+# Uses: watchers, timers. Used by: switching.
 
 cdef const char* REASONS[REASON_COUNT]
 REASONS[0] = b"timeout"
@@ -101,7 +101,7 @@ cdef class NotifyFlights(WatcherTable):
     def resend(self, uint32_t slot):
         """Send the NOTIFY in flight again, its connection being lost, where there is no timer E; False the second time."""
         cdef Row* row = self.row(slot)
-        if row.flight != FLIGHT_FLYING or not self.links[self.targets[row.target].link].reliable:
+        if row.flight != FLIGHT_FLYING or not self.links[self.way_of(row)].reliable:
             return True
         if row.flags & FLAG_RESENT:
             return False
@@ -334,15 +334,11 @@ cdef class NotifyFlights(WatcherTable):
             row.flight = FLIGHT_FAILED
             self.report(slot, EVENT_FAILED, status, retry_after)
 
-    def fail_flight(self, uint32_t slot, uint16_t status):
-        """Treat the NOTIFY in flight as failed (a connection that cannot be opened: RFC 3261 section 8.1.3.1)."""
-        self.row(slot)
-        self.fail(slot, status, 0)
-
     def tick(self, double now):
         """Let timers fire: retransmissions and timeouts of NOTIFYs, expiries of subscriptions."""
         cdef U32Vector* bucket
         cdef uint32_t i, now_ms = self.milliseconds(now)
+        self.now_s, self.now_ms = <uint32_t>now, now_ms
         while True:
             bucket = self.retransmissions.next_bucket(now)
             if bucket == NULL:
@@ -410,7 +406,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t last = row.began_ms + 64 * self.t1_ms
         cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
         cdef int32_t wait
-        if self.links[self.targets[row.target].link].reliable or <int32_t>(last - due) < 0:
+        if self.links[self.way_of(row)].reliable or <int32_t>(last - due) < 0:
             due = last
         row.due_ms = due
         wait = <int32_t>(due - now_ms)
@@ -421,7 +417,8 @@ cdef class NotifyFlights(WatcherTable):
         return {
             "sent": self.sent, "retransmitted": self.retransmitted, "completed": self.completed,
             "failed": self.failed, "timed_out": self.timed_out, "coalesced": self.coalesced, "stray": self.stray,
-            "unsent": self.unsent, "segmented": self.segmented, "in_flight": self.in_flight, "queued": self.ring_count,
+            "unsent": self.unsent, "segmented": self.segmented, "switched": self.switched_count,
+            "fallen_back": self.fallen_back, "in_flight": self.in_flight, "queued": self.ring_count,
         }
 
 

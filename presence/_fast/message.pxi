@@ -294,6 +294,11 @@ cdef class Message:
         self.source_port = port
 
     @property
+    def rport(self):
+        """Whether the top Via asks for responses to where the request came from (RFC 3581)."""
+        return self.m.via_rport != 0
+
+    @property
     def reply_address(self):
         """Where a response over UDP goes: RFC 3581 section 4, else RFC 3261 section 18.2.2.
 

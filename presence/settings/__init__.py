@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.dns import Dns
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -20,6 +21,7 @@ SECTIONS: Mapping[str, type] = {
     "server": Server,
     "tls": Tls,
     "ws": Ws,
+    "dns": Dns,
     "database": Database,
     "http": Http,
     "log": Log,
@@ -48,6 +50,7 @@ __all__ = [
     "SECTIONS",
     "SETTINGS",
     "Database",
+    "Dns",
     "Http",
     "Log",
     "Presence",

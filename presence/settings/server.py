@@ -86,6 +86,17 @@ class Server:
         "after this long.",
         within=(1, HOUR_S),
     )
+    udp_max_bytes: int = key(
+        1300,
+        "Largest NOTIFY sent over UDP: a larger one goes over TCP to the same address (RFC 3261 section 18.1.1) "
+        "unless the Contact says transport=udp, and over UDP after all when TCP is refused there; 0 never does.",
+        within=(0, 65535),
+    )
+    nat_targets: bool = key(
+        True,
+        "Send NOTIFYs to where a SUBSCRIBE came from over UDP when its Via asks for that (rport) and names, like its "
+        "Contact, another address: the watcher is behind a NAT. Without it only `ob` in Contact does that.",
+    )
     udp_segmentation: bool = key(
         True,
         "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "

@@ -24,6 +24,7 @@ from presence.errors import (
 from presence.observer import Observer
 from presence.sip.content import refuse_body
 from presence.sip.headers import parse_uri
+from presence.sip.location import Outcome
 from presence.sip.status import METHODS, REASONS
 from presence.tally import Tally
 
@@ -51,11 +52,13 @@ class Origin(Protocol):
 class ServerTransaction:
     """A request and its one final response (RFC 3261 section 17.2.2)."""
 
-    __slots__ = ("_endpoint", "request", "to_tag")
+    __slots__ = ("_endpoint", "located", "request", "to_tag")
 
     def __init__(self, endpoint: "Endpoint", request: Message) -> None:
         self.request = request
         self.to_tag = b""
+        self.located: Outcome | None = None
+        """Where its next hop is, once that was looked up (RFC 3263)."""
         self._endpoint = endpoint
 
     @property

@@ -17,8 +17,9 @@ from presence.events.registry import Registry
 from presence.policy.decision import Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import read_address
+from presence.sip.resolution import Resolver
 from presence.store.base import Store
-from presence.subscription.admission import Admission
+from presence.subscription.admission import Admission, NotLocated
 from presence.subscription.beginning import Beginning
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
@@ -54,6 +55,7 @@ class Notifier:
         book: Book,
         ending: Ending,
         limits: Limits,
+        resolver: Resolver | None = None,
     ) -> None:
         self._registry = registry
         self._table = table
@@ -62,7 +64,7 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
-        self._admission = Admission(table, policy, book, limits)
+        self._admission = Admission(table, policy, book, limits, resolver)
         self._beginning = Beginning(table, store, notify, book, self._admission)
 
     # ---- requests ----
@@ -79,7 +81,16 @@ class Notifier:
         presentity = read_address(request, self._limits.home)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
+        try:
+            self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
+        except NotLocated as missing:
+            self._admission.look_up(missing, transaction, partial(self._resume, transaction))
+
+    def _resume(self, transaction: ServerTransaction, now: float) -> None:
+        try:
+            self.handle_subscribe(transaction, now)
+        except Exception as error:
+            transaction.refuse(error)
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
         owner = self._book.find(transaction.request)
@@ -90,6 +101,9 @@ class Notifier:
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
             self._continue(transaction, package, owner, now)
+        except NotLocated as missing:
+            # The lane stays taken: what came later waits.
+            self._admission.look_up(missing, transaction, partial(self._attempt, transaction, package, owner))
         except Exception as error:
             transaction.refuse(error)
             self._book.lanes.leave(owner)
@@ -126,7 +140,7 @@ class Notifier:
         expires_s = granted_s(request, package, self._limits)
         check_bodies(request, package)
         dialog = self._book.dialog(owner, read_contact(request))
-        target = self._admission.target(dialog, transaction)
+        target = self._admission.target(dialog, transaction, slot)
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
         decision = self._admission.decide(package, resource.presentity, watcher_of(dialog))
@@ -204,7 +218,7 @@ class Notifier:
         moved = None
         if transaction.request.values("Contact"):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
-            moved = (dialog, self._admission.target(dialog, transaction))
+            moved = (dialog, self._admission.target(dialog, transaction, slot))
         writes = self._book.removal(slot)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner, moved))
 

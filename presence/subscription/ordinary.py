@@ -38,13 +38,14 @@ class Ordinary:
         self._subscribing = Subscribing(
             table,
             endpoint.transactions,
-            limits.allowed_targets,
+            limits.aiming.allowed,
             book.lanes.taken,
             limits.min_expires_s,
             limits.max_expires_s,
             limits.expires_offset_s,
             book.boot,
             limits.domains,
+            limits.aiming.nat,
         )
         for name in registry.names:
             package = registry.get(name)

@@ -10,7 +10,8 @@ from presence.policy.decision import Decision
 from presence.sip.content import refuse_body
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept
-from presence.subscription.dialog import AllowedTargets, Dialog, Target
+from presence.subscription.aiming import Aiming
+from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor
 
 HOUR_S = 3600
@@ -32,7 +33,7 @@ class Limits(NamedTuple):
     min_expires_s: int
     max_expires_s: int
     expires_offset_s: int
-    allowed_targets: AllowedTargets
+    aiming: Aiming
     domains: frozenset[str]
     home: str = ""
     """The domain of telephone numbers that name none."""
