@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.auth import Auth
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -17,12 +18,13 @@ SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
     "server": Server,
+    "auth": Auth,
     "database": Database,
     "http": Http,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls", "auth")
+RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -44,6 +46,7 @@ __all__ = [
     "RESERVED",
     "SECTIONS",
     "SETTINGS",
+    "Auth",
     "Database",
     "Http",
     "Log",
