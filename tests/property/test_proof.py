@@ -139,11 +139,12 @@ def one_by_one(side: ProvenSide) -> None:
     """Screen nothing: what nobody has proven by then is checked by itself."""
     node = side.net.node
 
-    def look_closer(messages: list[Message], now: float) -> None:
+    def look_closer(messages: list[Message], now: float) -> list[Message]:
         for message in messages:
             if message.is_request:
                 node.transactions.look_closer(message)
         node._identity._subscribers.refresh(now)
+        return messages
 
     node._identity.screen = look_closer
 
