@@ -82,6 +82,7 @@ cdef class Message:
     cdef readonly bint plain            # nothing of what the general checks look at is there
     cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
+    cdef public object identity         # who sent it, as far as that is proven; None when it is not
     cdef str text(self, Span s)
     cdef str value_at(self, int i)
     cdef list lines(self, str name, bint only_first)
@@ -271,7 +272,31 @@ cdef class ServerTransactions:
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
     cdef bytes tag_of(self, const SipMsg* m)
     cdef void mark_plain(self, Message request) noexcept
+    cpdef void look_closer(self, Message request) noexcept
     cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1
+
+# ---- digest authentication ----
+
+cdef class NonceUse:
+    cdef uint32_t highest       # count that came, and the 64 up to it as bits
+    cdef uint64_t seen
+    cdef double issued_at, expires_at
+    cdef uint64_t generation    # of the users it was checked against
+    cdef int kind
+    cdef bint anyone            # may publish for others
+    cdef bytes username, realm, ha1, user, host
+    cdef object identity        # None while nobody is known
+    cdef bint take(self, uint32_t count) noexcept
+    cdef bint fits(self, const SipMsg* m) noexcept
+
+cdef class Nonces:
+    cdef uint32_t capacity
+    cdef uint64_t generation
+    cdef double lost_at         # the youngest nonce that was forgotten before its time is of then
+    cdef dict known             # nonce -> NonceUse
+    cdef object order           # nonces, oldest first
+    cdef int make_room(self, double now) except -1
+    cdef NonceUse prove(self, Message message, double now)
 
 # ---- watchers: the table ----
 
@@ -458,6 +483,7 @@ cdef class SubscriptionSlab:
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil
+    cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil
     cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
@@ -608,6 +634,7 @@ cdef class Subscribing:
     cdef dict lanes
     cdef frozenset domains
     cdef bint nat
+    cdef dict asserted          # slots whose watcher is not who From names
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count
@@ -763,12 +790,18 @@ cdef struct Histogram:          # log-linear: 32 buckets an octave of nanosecond
     uint64_t count, most
     uint64_t buckets[2048]
 
+cdef struct LoadProof:
+    uint32_t count              # the nonce-count sent last
+    uint8_t nonce_size          # 0: nobody has asked yet
+    char nonce[63]
+
 cdef struct LoadPresentity:
     uint32_t cseq, version, version_due     # sent last; 200 received for
     uint32_t watchers, awaiting
     uint32_t flight             # 1 + the request it waits for, 0 when it is free
     uint8_t tag_size            # of the entity-tag; 0: nothing published
     char tag[95]
+    LoadProof proof
 
 cdef struct LoadWatcher:
     uint32_t presentity, cseq, version, flight
@@ -777,6 +810,7 @@ cdef struct LoadWatcher:
     char* dialog                # remote target, To-tag, route set
     uint16_t target_size, tag_size, route_size
     uint8_t active
+    LoadProof proof
 
 cdef struct LoadFlight:
     char* text
@@ -814,6 +848,7 @@ cdef class LoadPlaces:
     cdef uint32_t version_at[8]
     cdef uint32_t user_marks, version_marks
     cdef uint32_t expires_s
+    cdef int proof              # the hash challenges are answered with, -1: they are not
     cdef LoadPresentity* presentities
     cdef uint64_t* sent_ns
     cdef uint32_t presentity_count
@@ -847,6 +882,8 @@ cdef class LoadFlights(LoadPlaces):
     cdef void accept(self, LoadFlight* flight, uint64_t now) noexcept nogil
     cdef void settle(self, LoadFlight* flight) noexcept nogil
     cdef void land(self, uint32_t slot) noexcept nogil
+    cdef bint ask_again(self, LoadFlight* flight, uint64_t now) noexcept nogil
+    cdef void post_request(self, LoadFlight* flight) noexcept nogil
     cdef void keep_dialog(self, LoadWatcher* watcher) noexcept nogil
     cdef void on_notify(self, uint64_t now) noexcept nogil
     cdef const char* find_mark(self) noexcept nogil

@@ -21,6 +21,8 @@ class Message:
     """The same request came before in another transaction, that is by another path (RFC 3261 section 8.2.2.2)."""
     received_at: float
     """Epoch seconds."""
+    identity: Any
+    """Who sent it as far as that is proven (an `Identity`), None when it is not."""
     @property
     def is_request(self) -> bool: ...
     @property
@@ -157,6 +159,50 @@ def build_response(
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
 
+def hash_hex(kind: int, text: bytes) -> str:
+    """Return a hash in small hex digits; `kind` is 0 for MD5, 1 for SHA-256, 2 for SHA-512/256."""
+
+@final
+class NonceUse:
+    """One nonce: which counts came, and who last proved with it to be whom."""
+
+@final
+class Nonces:
+    """The nonces that proofs came with, each with the counts that are used up.
+
+    Nothing is kept of a nonce that was only given out. What no longer fits goes, oldest first, and a nonce that is
+    not known counts as used up when it is no younger than one that went.
+    """
+
+    def __init__(self, capacity: int) -> None: ...
+    def __len__(self) -> int: ...
+    def use(self, nonce: bytes, count: int, issued_at: float, expires_at: float, now: float) -> bool:
+        """Use up one count of a nonce of ours; False when it is used up or was forgotten."""
+    def remember(
+        self,
+        nonce: bytes,
+        kind: int,
+        username: bytes,
+        realm: bytes,
+        ha1: bytes,
+        user: str,
+        host: str,
+        identity: Any,
+        anyone: bool,
+    ) -> None:
+        """Know who proved something with a nonce, so that `screen` recognises the next proof.
+
+        `kind` is that of `hash_hex`; `ha1` its H(A1) in hex; `user` and `host` are the address of record; `anyone`
+        says that they may publish for others.
+        """
+    def forget_users(self) -> None:
+        """Let every next proof be checked against what the table of users says now."""
+    def screen(self, messages: list[Message], now: float) -> list[Message]:
+        """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
+
+        Returns the plain ones of which more must be known: who sent them, or whether they may send that.
+        """
+
 EVENT_KINDS: tuple[str, ...]
 FLIGHTS: tuple[str, ...]
 ROW_STATES: tuple[str, ...]
@@ -190,6 +236,8 @@ class ServerTransactions:
         """
     def ordinary(self) -> dict[str, tuple[int, int]]:
         """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
+    def look_closer(self, request: Message) -> None:
+        """Let a request that looked plain take the general way."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -455,6 +503,7 @@ class Subscribing:
         expires_offset_s: int,
         boot: int,
         domains: frozenset[str],
+        asserted: dict[int, Any],
         nat: bool = ...,
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
@@ -580,6 +629,7 @@ class LoadPeer(LoadFlights):
         sockets: int = ...,
         addresses: int = ...,
         expires_s: int = ...,
+        proof: int = ...,
         t1_s: float = ...,
         t2_s: float = ...,
         loss: float = ...,

@@ -19,7 +19,7 @@ cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
     def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
-                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, bint nat=True):
+                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, bint nat=True):
         self.table = table
         self.transactions = transactions
         self.allowed = allowed
@@ -30,6 +30,7 @@ cdef class Subscribing:
         self.boot = boot
         self.domains = domains
         self.nat = nat
+        self.asserted = asserted
         self.names, self.types, self.events = [], [], []
 
     def serve(self, str event, str content_type, uint32_t default_expires_s):
@@ -160,6 +161,9 @@ cdef class Subscribing:
             &request.m, origin.link, request.source_ip, request.source_port, self.nat
         )
         if slot == 0 or slot in claimed or slot in self.lanes:
+            return False
+        # A proven sender may go on with a dialog of their own only.
+        if request.identity is not None and (slot in self.asserted or not self.table.watched_by(slot, &request.m)):
             return False
         row = &self.table.rows[slot]
         step = <ExtendStep*>grown(

@@ -15,7 +15,6 @@ from presence.subscription.dialog import Dialog, Target
 from presence.subscription.request import Limits
 from presence.values import Aor
 
-
 UNRESOLVED: dict[Trouble, Callable[[], SipError]] = {
     # No RFC names an answer: whoever names a host that does not exist wrote a request nobody can serve, so 400; a name
     # server that is silent may speak again, and is no reason for a proxy to leave this server alone as with 503.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from presence._fastcore import Message
 from presence.errors import BadRequest
 from presence.sip.headers import NameAddr, parse_name_addr, parse_uri, read_aor
+from presence.sip.identity import Identity
 from presence.sip.location import Hop, Place, next_hop
 from presence.sip.route import address_request
 from presence.values import Aor
@@ -138,9 +139,9 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def watcher_of(dialog: Dialog) -> Aor:
-    """Return who watches: the address-of-record in From."""
-    return read_aor(dialog.remote)
+def watcher_of(dialog: Dialog, identity: Identity | None = None) -> Aor:
+    """Return who watches: who the sender has proven to be, else the address-of-record in From."""
+    return read_aor(dialog.remote) if identity is None else identity.aor
 
 
 class AllowedTargets:

@@ -45,6 +45,7 @@ class Ordinary:
             limits.expires_offset_s,
             book.boot,
             limits.domains,
+            book.asserted,
             limits.aiming.nat,
         )
         for name in registry.names:
