@@ -404,13 +404,15 @@ cdef class SubscriptionSlab:
     cdef double epoch
     cdef uint32_t t1_ms, t2_ms, expires_offset_s
     cdef uint8_t shard
-    cdef bytes contact_user, user_agent
+    cdef bytes contact_user, user_agent, allow_events
     cdef const char* contact_user_text
     cdef const char* user_agent_text
+    cdef const char* allow_events_text
     cdef uint32_t pad_at        # where the NOTIFY rendered last may get blanks: the end of its User-Agent line
     cdef public bint segmenting
     cdef uint64_t segmented
-    cdef uint32_t contact_user_size, user_agent_size
+    cdef uint32_t contact_user_size, user_agent_size, allow_events_size
+    cdef bint gruu
     cdef Wheel retransmissions, expiries
     cdef Pool row_pool, group_pool, target_pool
     cdef Index target_index
@@ -436,6 +438,7 @@ cdef class SubscriptionSlab:
     cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
+    cdef uint32_t gruu_key(self, uint32_t owner) noexcept nogil
     cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil

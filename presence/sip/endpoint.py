@@ -90,7 +90,9 @@ Handler = Callable[[ServerTransaction, float], None]
 class Endpoint:
     """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
 
-    def __init__(self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str) -> None:
+    def __init__(
+        self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str, supported: str = ""
+    ) -> None:
         self.transactions = transactions
         self._tally = tally
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
@@ -99,6 +101,7 @@ class Endpoint:
         self.server_line = self._server.encode()
         """The Server header line of responses, empty without one."""
         self._allow_events = allow_events
+        self._supported_text = supported
         self._accept = ""
         self.now: float = 0.0
         self.observer: Observer | None = None
@@ -214,6 +217,6 @@ class Endpoint:
                 ("Allow", self.allow),
                 ("Accept", self._accept),
                 ("Allow-Events", self._allow_events),
-                ("Supported", ""),
+                ("Supported", self._supported_text),
             ),
         )

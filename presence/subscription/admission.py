@@ -2,12 +2,26 @@
 
 from presence._fastcore import Fanout
 from presence.events.package import EventPackage
-from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
+from presence.events.winfo import WINFO
+from presence.policy.decision import ALLOW, BLOCK, OPEN, OWN_STATE, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, Target, choose_target
 from presence.subscription.request import Limits
-from presence.values import Aor
+from presence.values import Aor, SubscriptionStatus
+
+
+def decide(policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
+    """Return what a policy lets a watcher have of a package."""
+    if package.authorised:
+        return policy.decide(presentity, watcher, package.name)
+    if package.watches and policy is not OPEN and presentity != watcher:
+        # RFC 3857 section 4.6: the presentity alone is told who watches; others how they stand themselves.
+        if package.watches.endswith(WINFO):
+            return BLOCK
+        known = policy.decide(presentity, watcher, package.watches).status is SubscriptionStatus.ACTIVE
+        return OWN_STATE if known else BLOCK
+    return ALLOW
 
 
 class Admission:
@@ -21,12 +35,7 @@ class Admission:
 
     def decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         """Return what the policy lets the watcher have of a package."""
-        if package.authorised:
-            return self.policy.decide(presentity, watcher, package.name)
-        if package.watches and self.policy is not OPEN and presentity != watcher:
-            # RFC 3857 section 4.6: who watches is told to the presentity only.
-            return BLOCK
-        return ALLOW
+        return decide(self.policy, package, presentity, watcher)
 
     def target(self, dialog: Dialog, transaction: ServerTransaction) -> Target:
         """Return where NOTIFYs go; raises BadRequest and Forbidden."""
@@ -37,10 +46,15 @@ class Admission:
         return target
 
     def accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        """Answer 200 with the interval granted and our Contact."""
+        """Answer 200 (202, where an old client wants it) with the interval granted and our Contact."""
         contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
-        if contact.isprintable():
-            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
+        begun, lines, answer_202 = self.limits.acceptance
+        if not transaction.request.to_tag:
+            lines = begun
+        if answer_202 == "always" or (answer_202 == "pending" and self._table.facts(slot).pending):
+            transaction.reply(202, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
+        elif contact.isprintable():
+            transaction.accept(f"{lines}Expires: {expires_s}\r\nContact: <{contact}>\r\n")
         else:
             # Another server's, out of the database.
             transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
