@@ -436,9 +436,10 @@ cdef class SubscriptionSlab:
     cdef double epoch
     cdef uint32_t t1_ms, t2_ms, expires_offset_s
     cdef uint8_t shard
-    cdef bytes contact_user, user_agent
+    cdef bytes contact_user, user_agent, allow_events
     cdef const char* contact_user_text
     cdef const char* user_agent_text
+    cdef const char* allow_events_text
     cdef uint32_t pad_at        # where the NOTIFY rendered last may get blanks: the end of its User-Agent line
     cdef public bint segmenting
     cdef uint32_t datagram_most     # bytes of a NOTIFY over UDP; larger ones go over TCP
@@ -446,7 +447,8 @@ cdef class SubscriptionSlab:
     cdef uint64_t switched_count, fallen_back
     cdef U32Vector elsewhere        # rows whose NOTIFYs are handed over in this turn
     cdef uint64_t segmented
-    cdef uint32_t contact_user_size, user_agent_size
+    cdef uint32_t contact_user_size, user_agent_size, allow_events_size
+    cdef bint gruu
     cdef Wheel retransmissions, expiries
     cdef Pool row_pool, group_pool, target_pool
     cdef Index target_index
@@ -473,6 +475,7 @@ cdef class SubscriptionSlab:
     cdef uint16_t way_of(self, const Row* row) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
+    cdef uint32_t gruu_key(self, uint32_t owner) noexcept nogil
     cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil

@@ -34,10 +34,12 @@ from presence.subscription.aiming import Aiming
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
+from presence.subscription.migration import Migration
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.ordinary import Ordinary
 from presence.subscription.relocating import Relocating
+from presence.subscription.request import Acceptance
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -49,6 +51,7 @@ SLICE = 256
 
 BINDINGS_PURGE_S = 60.0
 
+DAY_S = 86_400
 
 PLUGINS = "presence.event_packages"
 """The entry point group by which an installed distribution brings event packages of its own."""
@@ -60,13 +63,18 @@ def load_packages() -> Registry:
     Raises ConfigError for one that cannot be had: a package an operator counts on must not be silently missing.
     """
     registry = Registry()
-    for package in (PresencePackage(), WatcherInfoPackage("presence"), MessageSummaryPackage()):
+    for package in (PresencePackage(), MessageSummaryPackage()):
         registry.register(package)
     for plugin in entry_points(group=PLUGINS):
         try:
             registry.register(plugin.load()())
         except Exception as error:
             raise ConfigError(f"event package {plugin.name} ({plugin.value}) cannot be loaded: {error}") from error
+    for name in registry.names:
+        # Each has watchers, and so has that (RFC 3857 section 3); deeper recursions nobody may see (section 4.6).
+        for watched in (name, f"{name}.winfo"):
+            if registry.get(f"{watched}.winfo") is None and not name.endswith(".winfo"):
+                registry.register(WatcherInfoPackage(watched))
     return registry
 
 
@@ -123,27 +131,19 @@ class Node:
         now = clock.now()
         serve = config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
-        self.table = Fanout(
-            secrets.token_bytes(16),
-            now,
-            t1_ms=serve.timer_t1_ms,
-            t2_ms=serve.timer_t2_ms,
-            user_agent=serve.software.encode(),
-            contact_user=config.presence.contact_user.encode(),
-            expires_offset_s=config.presence.expires_offset,
-            segmenting=serve.udp_segmentation,
-            datagram_most=serve.udp_max_bytes,
-        )
+        self.table = self._build_table(now)
         self.endpoint = Endpoint(
             self.transactions,
             tally,
             software=serve.software,
             allow_events=", ".join(self._registry.names),
             dated=serve.date,
+            supported="gruu" if config.presence.gruu else "",
         )
         self._identity = self._build_identity()
         self.compositor = self._build_compositor(now)
-        self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
+        interval_s = config.presence.notify_interval_s
+        self.notify = Notify(self.table, self._registry, self.compositor.document, tally, interval_s=interval_s)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -178,6 +178,22 @@ class Node:
         )
         return IdentityStep(demands, authority, subscribers, self.endpoint, self.tally)
 
+    def _build_table(self, now: float) -> Fanout:
+        settings, serve = self.config.presence, self.config.server
+        return Fanout(
+            secrets.token_bytes(16),
+            now,
+            t1_ms=serve.timer_t1_ms,
+            t2_ms=serve.timer_t2_ms,
+            user_agent=serve.software.encode(),
+            contact_user=settings.contact_user.encode(),
+            expires_offset_s=settings.expires_offset,
+            segmenting=serve.udp_segmentation,
+            datagram_most=serve.udp_max_bytes,
+            allow_events=", ".join(self._registry.names).encode(),
+            gruu=settings.gruu,
+        )
+
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
         return Compositor(
@@ -203,18 +219,27 @@ class Node:
             self._aiming,
             frozenset(serve.domain),
             serve.home,
+            settings.waiting_subs_daysno * DAY_S,
+            self._acceptance(),
         )
         self.notifier = Notifier(
             self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits, self._resolver
         )
         self._ordinary: Ordinary | None = None
-        if self.policy is OPEN:
+        if self.policy is OPEN and settings.answer_202 != "always":
             self._ordinary = Ordinary(
                 self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         relocating = Relocating(self.table, self.book, self._resolver)
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
+        self.migration = Migration(self.notify, ending)
+
+    def _acceptance(self) -> Acceptance:
+        settings = self.config.presence
+        supported = "Supported: gruu\r\n" if settings.gruu else ""
+        allow_events = f"Allow-Events: {', '.join(self._registry.names)}\r\n"
+        return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
@@ -261,6 +286,8 @@ class Node:
         counts = restorer.load(now)
         if self.config.auth.trusted:
             restorer.load_asserted()
+        if self.config.server.domain:
+            self._ending.end_outside(frozenset(self.config.server.domain), now)
         return counts
 
     def receive(self, messages: list[Message], now: float) -> None:
@@ -293,6 +320,7 @@ class Node:
         self.table.tick(now)
         self.compositor.tick(now)
         self._upkeep.tick(now)
+        self.migration.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
@@ -347,7 +375,7 @@ class Node:
     def _purge_bindings(self, now: float) -> None:
         if now >= self._purge_at:
             self._purge_at = now + BINDINGS_PURGE_S
-            days_s = self.config.presence.waiting_subs_daysno * 86400
+            days_s = self.config.presence.waiting_subs_daysno * DAY_S
             writes = [
                 ("bindings_purge", (int(now),)),
                 ("watchers_purge_pending", (int(now) - days_s,)),

@@ -45,6 +45,8 @@ class Server:
         self.tally = Tally()
         self.clock = SystemClock()
         self.ready = False
+        self.hurried = False
+        """Told a second time to stop: nothing is waited for any more."""
         self._log = logbook.open_log()
         self._loop = asyncio.get_running_loop()
         self._http: HttpServer | None = None
@@ -237,9 +239,11 @@ class Server:
         self.node.endpoint.draining = True
         for stream in self._streams:
             stream.stop_accepting()
-        until = self.clock.now() + self.config.server.drain_timeout_s
-        while self.clock.now() < until and self._busy():
-            await asyncio.sleep(TICK_S)
+        over_s = self.config.presence.deactivate_at_shutdown_s
+        if over_s:
+            self.node.migration.begin(self.clock.now(), over_s)
+            await self._wait(over_s + self.config.server.drain_timeout_s, lambda: not self.node.migration.done)
+        await self._wait(self.config.server.drain_timeout_s, self._busy)
         self._readers.clear()
         for udp in self._udp:
             self._loop.remove_reader(udp.socket.fileno())
@@ -252,6 +256,11 @@ class Server:
         self._store.close()
         self._flush()
         self._close_listeners()
+
+    async def _wait(self, seconds: float, goes_on: Callable[[], bool]) -> None:
+        until = self.clock.now() + seconds
+        while not self.hurried and self.clock.now() < until and goes_on():
+            await asyncio.sleep(TICK_S)
 
     def _close_listeners(self) -> None:
         self._listening.close()
@@ -286,8 +295,13 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     server = Server(config)
     await server.start()
+
+    def stopping() -> None:
+        server.hurried = stop.is_set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopping)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
     _announce(server)
     await stop.wait()

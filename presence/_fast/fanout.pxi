@@ -28,7 +28,9 @@ cdef class Fanout(SwitchingFlights):
         else:
             drop_body(row.flying)
             row.flying = NULL
-            if row.state == ROW_ACTIVE or (row.state == ROW_TERMINATED and row.flags & FLAG_FINAL_BODY):
+            # Who is pending sees a document that says so, at most, never the whole one.
+            if (row.state == ROW_ACTIVE or (row.state == ROW_PENDING and row.view != 1)
+                    or (row.state == ROW_TERMINATED and row.flags & FLAG_FINAL_BODY)):
                 if row.view < group.view_count:
                     body = group.views[row.view]
                 if body != NULL:
@@ -51,7 +53,7 @@ cdef class Fanout(SwitchingFlights):
         # An upper bound of what render writes.
         cdef Link* link = &self.links[self.targets[row.target].link]
         cdef Group* group = &self.groups[row.group]
-        return (700 + block_room(&self.texts, row.text) + self.links[self.way_of(row)].via_size + link.contact_size + group.local_size
+        return (720 + self.allow_events_size + block_room(&self.texts, row.text) + self.links[self.way_of(row)].via_size + link.contact_size + group.local_size
                 + group.event_size + self.user_agent_size + self.contact_user_size)
 
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil:
@@ -105,6 +107,11 @@ cdef class Fanout(SwitchingFlights):
             p = emit(p, b";id=", 4)
             p = emit(p, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID])
         p = emit(p, b"\r\n", 2)
+        if row.flying_cseq == 1:
+            # The request that makes the dialog for the subscriber says it (RFC 6665 sections 4.4.1 and 4.4.4).
+            p = emit(p, self.allow_events_text, self.allow_events_size)
+        if self.gruu:
+            p = emit(p, b"Supported: gruu\r\n", 17)
         p = emit(p, self.user_agent_text, self.user_agent_size)
         self.pad_at = <uint32_t>(p - out) - 2
         if row.flying_state == ROW_TERMINATED:

@@ -7,9 +7,9 @@ REASONS[0] = b"timeout"
 REASONS[1] = b"deactivated"
 REASONS[2] = b"rejected"
 REASONS[3] = b"noresource"
-REASONS[4] = b"probation"
-REASONS[5] = b"giveup"
-REASONS[6] = b"invariant"
+REASONS[4] = b"probation;retry-after=300"
+REASONS[5] = b"giveup;retry-after=86400"
+REASONS[6] = b"invariant;retry-after=31536000"
 
 CSEQ_STRIDE = RESERVED_CSEQS
 EVENT_KINDS = ("", "failed", "expired", "ended", "want", "reserve")
@@ -20,15 +20,20 @@ cdef class NotifyFlights(WatcherTable):
 
     # ---- what shall be sent ----
 
-    def notify_group(self, uint32_t gid):
-        """Queue a NOTIFY with the newest state for every watcher of the resource; return how many were queued."""
+    def notify_group(self, uint32_t gid, uint16_t view=0):
+        """Queue a NOTIFY with the newest state for each watcher of one view of the resource, or of all (0).
+
+        Returns how many were queued.
+        """
         cdef Group* group = self.group(gid)
-        cdef uint32_t i
+        cdef uint32_t i, count = 0
         with nogil:
             for i in range(group.slots.count):
                 self.fetch_row(&group.slots, i + ROWS_AHEAD)
-                self.want(group.slots.items[i])
-        return group.slots.count
+                if view == 0 or self.rows[group.slots.items[i]].view == view:
+                    self.want(group.slots.items[i])
+                    count += 1
+        return count
 
     def notify(self, uint32_t slot):
         """Queue a NOTIFY with the newest state for one watcher."""

@@ -21,7 +21,7 @@ cdef class SubscriptionSlab:
 
     def __cinit__(self, bytes secret, double now, *, uint32_t t1_ms=500, uint32_t t2_ms=4000,
                   bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint32_t datagram_most=0,
-                  uint8_t shard=0):
+                  uint8_t shard=0, bytes allow_events=b"", bint gruu=False):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
         if len(contact_user) > CONTACT_USER_MOST:
@@ -41,6 +41,10 @@ cdef class SubscriptionSlab:
         self.user_agent = b"User-Agent: " + user_agent + b"\r\n" if user_agent else b""
         self.user_agent_text = self.user_agent
         self.user_agent_size = len(self.user_agent)
+        self.gruu = gruu
+        self.allow_events = b"Allow-Events: " + allow_events + b"\r\n" if allow_events else b""
+        self.allow_events_text = self.allow_events
+        self.allow_events_size = len(self.allow_events)
         self.retransmissions = Wheel(0.01, now, 4096)
         self.expiries = Wheel(1.0, now, 4096)
         self.scratch = <char*>malloc(SCRATCH_BYTES)
@@ -195,7 +199,15 @@ cdef class SubscriptionSlab:
         out[0] = c"@"
         memcpy(out + 1, link.contact, link.contact_size)
         out += 1 + link.contact_size
+        if self.gruu:
+            # A self-made GRUU (RFC 5627 section 3.2). The slot is used again, the value of gr is not.
+            memcpy(out, b";gr=", 4)
+            out += 4 + write_hex(out + 4, self.gruu_key(row.owner), 8)
         return <int>(out - start)
+
+    cdef uint32_t gruu_key(self, uint32_t owner) noexcept nogil:
+        # The same after a restart; the check in the To-tag cannot be told from it.
+        return <uint32_t>(mix(<uint64_t>owner << 32 | self.rows[owner].tag_check) >> 32)
 
     def contact(self, uint32_t slot, uint16_t link):
         """Return the URI of our Contact for a dialog that came in on `link`."""

@@ -238,6 +238,19 @@ cdef class WatcherTable(SubscriptionSlab):
         return (plain_address(m, m.headers[m.first[<int>H_FROM] - 1].value, m.from_tag, &uri, &untagged)
                 and span_equal(m.buf, untagged, parts.at[PART_REMOTE], parts.size[PART_REMOTE]))
 
+    def find_gruu(self, bytes user, bytes key):
+        """Return the first slot of the dialog whose Contact has that user part and that value of gr, else 0."""
+        cdef const char* at = user
+        cdef int64_t slot
+        if len(user) < 11 or len(key) != 8 or at[0] != c"~" or read_hex(at + 1, 2) != self.shard:
+            return 0
+        slot = read_hex(at + 3, 8)
+        if not 0 < slot < self.row_pool.used or self.rows[slot].owner != slot:
+            return 0
+        if self.rows[slot].state != ROW_ACTIVE and self.rows[slot].state != ROW_PENDING:
+            return 0
+        return slot if read_hex(<const char*>key, 8) == <int64_t>self.gruu_key(<uint32_t>slot) else 0
+
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""
         cdef Row* row = self.row(slot)

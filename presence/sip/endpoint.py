@@ -100,7 +100,14 @@ class Endpoint:
     """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
 
     def __init__(
-        self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str, dated: bool = False
+        self,
+        transactions: ServerTransactions,
+        tally: Tally,
+        *,
+        software: str,
+        allow_events: str,
+        supported: str = "",
+        dated: bool = False,
     ) -> None:
         self.transactions = transactions
         self._tally = tally
@@ -110,6 +117,7 @@ class Endpoint:
         self._dated = dated
         self._second = -1
         self._allow_events = allow_events
+        self._supported_text = supported
         self._accept = ""
         self.now: float = 0.0
         self.observer: Observer | None = None
@@ -256,6 +264,6 @@ class Endpoint:
                 ("Accept-Encoding", "identity"),
                 ("Accept-Language", "*"),
                 ("Allow-Events", self._allow_events),
-                ("Supported", ""),
+                ("Supported", self._supported_text),
             ),
         )

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from presence._fastcore import Fanout
 from presence.errors import BadRequest, Forbidden, PresenceError, SipError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
+from presence.events.winfo import WINFO
+from presence.policy.decision import ALLOW, BLOCK, OPEN, OWN_STATE, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.location import Hop, Outcome, Trouble
 from presence.sip.resolution import Resolver
@@ -13,7 +14,20 @@ from presence.subscription.aiming import choose_target
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, Target
 from presence.subscription.request import Limits
-from presence.values import Aor
+from presence.values import Aor, SubscriptionStatus
+
+
+def decide(policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
+    """Return what a policy lets a watcher have of a package."""
+    if package.authorised:
+        return policy.decide(presentity, watcher, package.name)
+    if package.watches and policy is not OPEN and presentity != watcher:
+        # RFC 3857 section 4.6: the presentity alone is told who watches; others how they stand themselves.
+        if package.watches.endswith(WINFO):
+            return BLOCK
+        known = policy.decide(presentity, watcher, package.watches).status is SubscriptionStatus.ACTIVE
+        return OWN_STATE if known else BLOCK
+    return ALLOW
 
 UNRESOLVED: dict[Trouble, Callable[[], SipError]] = {
     # No RFC names an answer: whoever names a host that does not exist wrote a request nobody can serve, so 400; a name
@@ -46,12 +60,7 @@ class Admission:
 
     def decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         """Return what the policy lets the watcher have of a package."""
-        if package.authorised:
-            return self.policy.decide(presentity, watcher, package.name)
-        if package.watches and self.policy is not OPEN and presentity != watcher:
-            # RFC 3857 section 4.6: who watches is told to the presentity only.
-            return BLOCK
-        return ALLOW
+        return decide(self.policy, package, presentity, watcher)
 
     def target(self, dialog: Dialog, transaction: ServerTransaction, slot: int = 0) -> Target:
         """Return where NOTIFYs go, those of the subscription in `slot` when there is one already.
@@ -92,10 +101,15 @@ class Admission:
         self._resolver.locate(missing.hop, self._book.reaches, transaction.request.source[0], located)
 
     def accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        """Answer 200 with the interval granted and our Contact."""
+        """Answer 200 (202, where an old client wants it) with the interval granted and our Contact."""
         contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
-        if contact.isprintable():
-            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
+        begun, lines, answer_202 = self.limits.acceptance
+        if not transaction.request.to_tag:
+            lines = begun
+        if answer_202 == "always" or (answer_202 == "pending" and self._table.facts(slot).pending):
+            transaction.reply(202, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
+        elif contact.isprintable():
+            transaction.accept(f"{lines}Expires: {expires_s}\r\nContact: <{contact}>\r\n")
         else:
             # Another server's, out of the database.
             transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))

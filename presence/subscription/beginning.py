@@ -123,6 +123,7 @@ class Beginning:
             transaction.to_tag = b""
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
+            self._notify.show(resource, draft.decision.view)
             self._admission.accept(transaction, slot, draft.expires_s)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from presence._fastcore import CSEQ_STRIDE, Fanout
+from presence._fastcore import CSEQ_STRIDE, Fanout, Message
 from presence.errors import (
     BadEvent,
     Forbidden,
@@ -14,9 +14,9 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import Decision, Policy
+from presence.policy.decision import CONFIRM, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import read_address
+from presence.sip.headers import parse_uri, read_address
 from presence.sip.resolution import Resolver
 from presence.store.base import Store
 from presence.subscription.admission import Admission, NotLocated
@@ -38,7 +38,7 @@ from presence.subscription.request import (
     granted_s,
     until_at,
 )
-from presence.values import SubscriptionStatus, WatcherEvent
+from presence.values import Aor, SubscriptionStatus, WatcherEvent
 
 
 class Notifier:
@@ -77,9 +77,7 @@ class Notifier:
         if request.to_tag:
             self._inside_dialog(transaction, package, now)
             return
-        presentity = read_address(request, self._limits.home)
-        if self._limits.domains and presentity.domain not in self._limits.domains:
-            raise NotFound
+        presentity = self._presentity(request)
         try:
             self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
         except NotLocated as missing:
@@ -90,6 +88,20 @@ class Notifier:
             self.handle_subscribe(transaction, now)
         except Exception as error:
             transaction.refuse(error)
+
+    def _presentity(self, request: Message) -> Aor:
+        """Return whom a SUBSCRIBE outside a dialog asks about; raises NotFound and BadRequest."""
+        if "@" in request.uri and ";gr=" in request.uri:
+            # Our Contact of another dialog: the same device, so the same resource (RFC 6665 section 4.5.1).
+            uri = parse_uri(request.uri)
+            slot = self._table.find_gruu(uri.user.encode(), uri.params.get("gr", "").encode())
+            if not slot:
+                raise NotFound
+            return self._notify.resource_of(slot).presentity
+        presentity = read_address(request, self._limits.home)
+        if self._limits.domains and presentity.domain not in self._limits.domains:
+            raise NotFound
+        return presentity
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
         owner = self._book.find(transaction.request)
@@ -146,10 +158,15 @@ class Notifier:
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
         decision = self._admission.decide(package, resource.presentity, self._book.watcher(owner))
-        if decision.status is SubscriptionStatus.TERMINATED:
-            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
-            return
         facts = self._table.facts(slot)
+        over = None
+        if decision.status is SubscriptionStatus.TERMINATED:
+            over = Input.REJECTED
+        elif facts.pending and decision is CONFIRM and now - facts.subscribed_at >= self._limits.give_up_s:
+            over = Input.GAVE_UP
+        if over is not None:
+            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner, over))
+            return
         until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
         mark = max(facts.cseq + CSEQ_STRIDE, facts.cseq_mark)
@@ -173,21 +190,28 @@ class Notifier:
             ),
         )
 
-    def _expelled(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
+    def _expelled(
+        self, transaction: ServerTransaction, slot: int, owner: int, happened: Input, error: StoreError | None
+    ) -> None:
         if error is not None:
             transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
         else:
-            transaction.refuse(Forbidden())
-            self._ending.terminate(slot, Input.REJECTED)
+            if happened is Input.REJECTED:
+                transaction.refuse(Forbidden())
+            else:
+                # RFC 6665 section 3.1.1: the duration may be shortened to zero.
+                self._admission.accept(transaction, slot, 0)
+            self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 
     def _admit(self, slot: int, decision: Decision) -> None:
         """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
         was_pending = self._table.facts(slot).pending
         pending = decision.status is SubscriptionStatus.PENDING
+        resource = self._notify.resource_of(slot)
+        self._notify.show(resource, decision.view)
         self._table.admit(slot, pending=pending, view=decision.view)
         if was_pending and not pending:
-            resource = self._notify.resource_of(slot)
             self._notify.watcher_changed(resource, slot, SubscriptionStatus.ACTIVE, WatcherEvent.APPROVED)
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:

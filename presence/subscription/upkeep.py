@@ -10,6 +10,7 @@ from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store, Value
+from presence.subscription.admission import decide
 from presence.subscription.aiming import Aiming, at_address
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, Target
@@ -225,12 +226,12 @@ class Restorer:
     ) -> None:
         reached = row.reached_cseq(self._book.boot)
         pending = row.status == SubscriptionStatus.PENDING
-        decision = ALLOW
-        if resource.package.authorised:
-            watcher = Aor(row.watcher_username, row.watcher_domain)
-            decision = self._policy.decide(resource.presentity, watcher, resource.package.name)
+        package = resource.package
+        decision = decide(self._policy, package, resource.presentity, Aor(row.watcher_username, row.watcher_domain))
+        if package.authorised or decision is not ALLOW:
             # Decided anew: who was let in meanwhile is in, who was not sees nothing (and hears why at the refresh).
             pending = decision.status is not SubscriptionStatus.ACTIVE
+            self._notify.show(resource, decision.view)
         self._table.fill(
             slot,
             resource.gid,
@@ -242,7 +243,7 @@ class Restorer:
             # The table takes 0 for "has expired already".
             expires_at=max(1, row.expires),
             pending=pending,
-            view=0 if pending else decision.view,
+            view=0 if pending and decision is ALLOW else decision.view,
             subscribed_at=row.subscribed_at or 0,
             row_id=row.id,
         )

@@ -48,6 +48,8 @@ def test_rfc6665_4_2_1_literal_exchange(net: Network, bob: Agent) -> None:
         r"Call-ID: 32432udfidfjmk342\r\n"
         r"CSeq: 17766 SUBSCRIBE\r\n"
         r"Server: presence/\S+\r\n"
+        r"Allow-Events: [a-z., -]+\r\n"
+        r"Supported: gruu\r\n"
         r"Expires: 600\r\n"
         r"Contact: <(\S+)>\r\n"
         r"Content-Length: 0\r\n\r\n",
@@ -64,6 +66,8 @@ def test_rfc6665_4_2_1_literal_exchange(net: Network, bob: Agent) -> None:
         r"CSeq: 1 NOTIFY\r\n"
         rf"Contact: <{re.escape(told[2])}>\r\n"
         r"Event: presence;id=a1\r\n"
+        r"Allow-Events: [a-z., -]+\r\n"
+        r"Supported: gruu\r\n"
         r"User-Agent: presence/\S+\r\n"
         r"Subscription-State: active;expires=600\r\n"
         r"Content-Type: application/pidf\+xml\r\n"
