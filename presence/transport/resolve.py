@@ -11,7 +11,7 @@ import dns.name
 import dns.nameserver
 import dns.resolver
 
-from presence.sip.location import Naptr, Question, Records, Srv
+from presence.sip.location import Naptr, Question, Records, Srv, plain_host
 from presence.sip.resolution import Resolver
 
 MOST_RECORDS = 16
@@ -109,7 +109,7 @@ def _read(question: Question, record: object) -> Naptr | Srv | str:
     if question.kind == "SRV":
         numbers = [int(getattr(record, part)) for part in ("priority", "weight", "port")]
         return Srv(*numbers, str(getattr(record, "target")))  # noqa: B009
-    return str(ipaddress.ip_address(getattr(record, "address")))  # noqa: B009
+    return plain_host(str(ipaddress.ip_address(getattr(record, "address"))))  # noqa: B009
 
 
 class HostsFile:

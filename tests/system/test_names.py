@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from nameserver import NameServer
 from process import ServerProcess, until
-from wire import TcpAgent, UdpAgent, Watcher, notes, pidf, request, unique
+from wire import TcpAgent, UdpAgent, Watcher, answer, hear, notes, pidf, request, unique
 
 pytestmark = pytest.mark.system
 
@@ -211,14 +211,14 @@ def test_rfc3261_18_1_1_where_tcp_is_refused_udp_takes_it(server: ServerProcess,
     user = unique("user")
     Watcher(bob, user).subscribe(contact=f"<sip:bob@127.0.0.1:{bob.port}>")
     bob.notify()
-    refused = server.metric('presence_dropped_total{reason="connection refused"}')
+    refused = server.metric('presence_drops_total{reason="connection refused"}')
     etag = bob.publish(user, pidf(user, ("desk", "open", LARGE)))["SIP-ETag"]
     large = bob.notify()
     assert large["Via"].startswith("SIP/2.0/UDP ")
     assert notes(large.body) == {"desk": LARGE}
     bob.publish(user, pidf(user, ("desk", "open", LARGE + "y")), etag=etag)
     assert notes(bob.notify().body) == {"desk": LARGE + "y"}
-    until("one attempt", lambda: server.metric('presence_dropped_total{reason="connection refused"}') == refused + 1)
+    until("one attempt", lambda: server.metric('presence_drops_total{reason="connection refused"}') == refused + 1)
 
 
 def test_a_crowd_behind_one_socket_hears_a_large_document(server: ServerProcess, bob: UdpAgent):
@@ -232,3 +232,28 @@ def test_a_crowd_behind_one_socket_hears_a_large_document(server: ServerProcess,
         heard = [bob.notify() for _ in range(200)]
         assert {notes(notify.body)["desk"][0] for notify in heard} == {str(number)}
         assert len({notify["Call-ID"] for notify in heard}) == 200
+
+
+# ---- IPv6 ----
+
+
+def test_notifies_go_out_over_ipv6(names: NameServer, tmp_path: Path):
+    domain = host()
+    names.put(domain, "AAAA", "::1")
+    with ServerProcess(tmp_path, "--listen=udp:[::1]:0", names.option) as running:
+        port = next(int(name.rpartition(":")[2]) for name in running.ready["sip"] if "[" in name)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+            six.bind(("::1", 0))
+            six.settimeout(30)
+            own = six.getsockname()[1]
+            for contact in (f"<sip:bob@[::1]:{own}>", f"<sip:bob@{domain}:{own}>"):
+                headers = f"Event: presence\r\nContact: {contact}\r\n"
+                six.sendto(request("SUBSCRIBE", "sip:alice@example.com", via=f"UDP [::1]:{own}", headers=headers), ("::1", port))
+                heard = [hear(six.recv(65535)) for _ in range(2)]
+                assert heard[0].status == 200
+                assert heard[1]["Via"].startswith(f"SIP/2.0/UDP [::1]:{port};")
+                six.sendto(answer(heard[1]), ("::1", port))
+        with UdpAgent(running.port) as agent:
+            watch(agent, f"<sip:bob@[::ffff:127.0.0.1]:{agent.port}>")
+            agent.notify()
+        running.assert_calm()
