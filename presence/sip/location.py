@@ -121,7 +121,7 @@ def next_hop(uri: Uri) -> Hop:
 
 @lru_cache(4096)
 def plain_host(text: str) -> str:
-    """Return an IPv4 address that is mapped into IPv6 as what it is (RFC 5118 section 4.10), other hosts as they are."""
+    """Return an IPv4 address that is mapped into IPv6 as such (RFC 5118 section 4.10), other hosts as they are."""
     try:
         mapped = ipaddress.IPv6Address(text).ipv4_mapped
     except ValueError:
@@ -189,7 +189,9 @@ class _Found:
         return records or ()
 
 
-def _find_services(hop: Hop, found: _Found, draw: Callable[[int], int]) -> Generator[tuple[Question, ...], Sequence[Records], None]:
+def _find_services(
+    hop: Hop, found: _Found, draw: Callable[[int], int]
+) -> Generator[tuple[Question, ...], Sequence[Records], None]:
     """RFC 3263 section 4.1: by NAPTR, else by the SRV names of the transports there are."""
     asked: list[tuple[str, str]] = []
     if not hop.transport:

@@ -15,7 +15,6 @@ from presence.subscription.dialog import Dialog, Target
 from presence.subscription.request import Limits
 from presence.values import Aor
 
-
 UNRESOLVED: dict[Trouble, Callable[[], SipError]] = {
     # No RFC names an answer: whoever names a host that does not exist wrote a request nobody can serve, so 400; a name
     # server that is silent may speak again, and is no reason for a proxy to leave this server alone as with 503.
@@ -79,7 +78,9 @@ class Admission:
         targets = self._book.targets(hop, located)
         if not targets:
             raise Forbidden("Contact Address Not Allowed")
-        first = next((target for target in targets if current is not None and target.place == current.place), targets[0])
+        first = next(
+            (target for target in targets if current is not None and target.place == current.place), targets[0]
+        )
         return first._replace(others=tuple(other.place for other in targets if other is not first))
 
     def look_up(self, missing: NotLocated, transaction: ServerTransaction, again: Callable[[float], None]) -> None:

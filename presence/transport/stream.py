@@ -254,7 +254,9 @@ class TcpListener:
         waiting = self._opening.get((host, port))
         if waiting is None:
             waiting = self._opening[host, port] = deque()
-            task = asyncio.get_running_loop().create_task(self._open(host, port, switched=self.table.switched(slots[0])))
+            task = asyncio.get_running_loop().create_task(
+                self._open(host, port, switched=self.table.switched(slots[0]))
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         to_tag = self.table.to_tag

@@ -43,7 +43,9 @@ def subscribe(
     return request
 
 
-def choose(request: Message, *, names: bool = True, nat: bool = True, allowed: AllowedTargets = LOOPBACK) -> Target | Hop:
+def choose(
+    request: Message, *, names: bool = True, nat: bool = True, allowed: AllowedTargets = LOOPBACK
+) -> Target | Hop:
     return choose_target(read_dialog(request), request, Aiming(allowed, names, nat))
 
 
@@ -154,7 +156,9 @@ def test_a_nat_may_be_left_alone() -> None:
 
 def test_large_messages_leave_by_the_listener_on_the_same_port() -> None:
     ways = Ways()
-    for link, local in enumerate(("udp:127.0.0.1:5060", "udp:127.0.0.1:5070", "tcp:127.0.0.1:5080", "tcp:127.0.0.1:5070")):
+    for link, local in enumerate(
+        ("udp:127.0.0.1:5060", "udp:127.0.0.1:5070", "tcp:127.0.0.1:5080", "tcp:127.0.0.1:5070")
+    ):
         ways.add(local, link)
     assert ways.streams() == [(0, 2), (1, 3)]
 
