@@ -245,7 +245,9 @@ cdef bint asks_for_udp(const char* text, uint32_t size) noexcept nogil:
     cdef const char* p = find_byte(text, end, c"@")
     cdef const char* equals
     cdef bint named = False, first = True
-    p = find_byte(p if p < end else text, end, c";")
+    p = p if p < end else text
+    end = find_byte(p, end, c"?")
+    p = find_byte(p, end, c";")
     while p < end:
         equals = p + 1
         p = find_byte(equals, end, c";")

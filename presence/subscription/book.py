@@ -103,7 +103,7 @@ class Book:
     def target(self, slot: int) -> Target:
         """Return where the subscription's NOTIFYs go now."""
         facts = self._table.facts(slot)
-        return Target(self._ways.transport(facts.link), *self._table.target(slot), facts.flow)
+        return Target(self._ways.transport(facts.link), *self._table.target(slot), facts.flow, facts.explicit)
 
     def hop(self, slot: int) -> Hop:
         """Return where requests in the subscription's dialog go first; raises BadRequest."""

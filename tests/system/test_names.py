@@ -197,12 +197,29 @@ def test_without_name_servers_a_name_stands_for_the_source(tmp_path: Path):
 LARGE = "x" * 2000
 
 
-def test_rfc3261_18_1_1_a_large_notify_goes_over_tcp_to_the_same_port(server: ServerProcess, bob: UdpAgent):
+def beside(tcp: TcpAgent) -> UdpAgent:
+    """A UDP agent on the port that the other listens on."""
+    while True:
+        agent = UdpAgent(tcp.stream.socket.getpeername()[1])
+        agent.socket.close()
+        agent.socket, agent.port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), tcp.port
+        try:
+            agent.socket.bind(("127.0.0.1", tcp.port))
+        except OSError:
+            # Somebody else's; take another.
+            agent.close()
+            tcp.listener.close()
+            tcp.listener = socket.create_server(("127.0.0.1", 0))
+            tcp.port = tcp.listener.getsockname()[1]
+            continue
+        for known in (agent.socket, tcp.listener):
+            known.settimeout(PATIENCE_S)
+        return agent
+
+
+def test_rfc3261_18_1_1_a_large_notify_goes_over_tcp_to_the_same_port(server: ServerProcess):
     user = unique("user")
-    with TcpAgent(server.port) as tcp, UdpAgent(server.port) as publisher:
-        tcp.listener.close()
-        tcp.listener = socket.create_server(("127.0.0.1", bob.port))
-        tcp.listener.settimeout(PATIENCE_S)
+    with TcpAgent(server.port) as tcp, UdpAgent(server.port) as publisher, beside(tcp) as bob:
         assert Watcher(bob, user).subscribe(contact=f"<sip:bob@127.0.0.1:{bob.port}>").status == 200
         first = bob.notify()
         assert first["Via"].startswith("SIP/2.0/UDP ")
