@@ -262,6 +262,8 @@ class SubscriptionFacts(NamedTuple):
     expires_at: int
     subscribed_at: int
     row_id: int
+    explicit: bool
+    """Whether UDP was asked for by name (see `set_target`)."""
     """Names the subscription's row in the database; 0 for a fetch."""
 
 class SubscriptionSlab:

@@ -17,6 +17,7 @@ from presence.events.registry import Registry
 from presence.policy.decision import CONFIRM, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_uri, read_address
+from presence.sip.location import Trouble
 from presence.sip.resolution import Resolver
 from presence.store.base import Store
 from presence.subscription.admission import Admission, NotLocated
@@ -242,7 +243,8 @@ class Notifier:
 
     def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
         moved = None
-        if transaction.request.values("Contact"):
+        # It ends even if nobody can say where its new Contact is.
+        if transaction.request.values("Contact") and not isinstance(transaction.located, Trouble):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
             moved = (dialog, self._admission.target(dialog, transaction, slot))
         writes = self._book.removal(slot)

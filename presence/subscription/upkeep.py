@@ -265,4 +265,4 @@ class Restorer:
         if not 0 <= target.port <= 0xFFFF:
             raise ValueError("no such port")
         name = "" if hop.is_address else hop.host
-        return target._replace(explicit=hop.transport == "UDP", name=name)
+        return target._replace(explicit=at_address(hop, target.host).explicit, name=name)
