@@ -236,6 +236,7 @@ class Node:
             self.book,
             self._registry,
             self.policy,
+            self._ending,
             ways=self.ways,
             allowed=self._allowed,
         )
