@@ -280,6 +280,7 @@ class Node:
             self.book,
             self._registry,
             self.policy,
+            self._ending,
             ways=self.ways,
             aiming=self._aiming,
         )

@@ -187,7 +187,7 @@ cdef class Restoring:
         at.remote_cseq = self.remote_cseq
         at.expires_at = self.expires_at
         at.subscribed_at = self.subscribed_at
-        at.view = 0 if pending else 1
+        at.view = 1     # not shown while pending
         at.state = ROW_PENDING if pending else ROW_ACTIVE
         self.table.arm_expiry(slot)
         return True

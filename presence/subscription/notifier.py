@@ -1,5 +1,6 @@
 """The notifier (RFC 6665 section 4.2): subscriptions made, refreshed and ended, each answered after its commit."""
 
+import re
 from functools import partial
 
 from presence._fastcore import CSEQ_STRIDE, Fanout, Message
@@ -40,6 +41,9 @@ from presence.subscription.request import (
     until_at,
 )
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
+
+_OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
+"""How our Contact begins; other GRUUs name their user (RFC 5627 section 3.1)."""
 
 
 class Notifier:
@@ -92,10 +96,11 @@ class Notifier:
 
     def _presentity(self, request: Message) -> Aor:
         """Return whom a SUBSCRIBE outside a dialog asks about; raises NotFound and BadRequest."""
-        if "@" in request.uri and ";gr=" in request.uri:
+        if ";gr=" in request.uri and _OUR_USER.match(request.uri):
             # Our Contact of another dialog: the same device, so the same resource (RFC 6665 section 4.5.1).
             uri = parse_uri(request.uri)
-            slot = self._table.find_gruu(uri.user.encode(), uri.params.get("gr", "").encode())
+            key = uri.params.get("gr", "")
+            slot = self._table.find_gruu(uri.user.encode(), key.encode("utf-8", "surrogateescape"))
             if not slot:
                 raise NotFound
             return self._notify.resource_of(slot).presentity
