@@ -5,12 +5,14 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from certificates import Authority
-from process import run_serve, until
+from process import ROOT, run_serve, until
 from secure import Lab, Listeners, StreamAgent, tls_agent
 from wire import PATIENCE_S, Stream, UdpAgent, Watcher, notes, parameter, pidf, request
 
@@ -274,6 +276,24 @@ def test_a_start_without_what_tls_needs_says_what_to_do(lab: Lab, tmp_path: Path
         ended = run_serve("--listen=tls:127.0.0.1:0", "--http=", *lab.options(**settings), folder=tmp_path)
         assert (ended.returncode, expected in ended.stderr) == (2, True), ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def present(*argv: str, server: Listeners) -> subprocess.CompletedProcess[str]:
+    where = ":".join(("tls", *map(str, server.at("tls"))))
+    command = [sys.executable, "-m", "presence", *argv, "--server", where, "--timeout", "30"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S)
+
+
+def test_our_own_clients_speak_tls(lab: Lab, server: Listeners) -> None:
+    alice = ("publish", "sip:clients@example.com", "--status", "open", "--note", "hello")
+    refused = present(*alice, server=server)
+    assert refused.returncode == 1
+    assert "its certificate is not trusted" in refused.stderr
+    missing = present(*alice, "--ca", "/nonexistent.pem", server=server)
+    assert (missing.returncode, "--ca: cannot read certificates" in missing.stderr) == (1, True)
+    assert present(*alice, "--ca", str(lab.authority.path), server=server).returncode == 0
+    seen = present("watch", "sip:clients@example.com", "--once", "--insecure", server=server)
+    assert "hello" in seen.stdout
 
 
 def test_the_contact_says_tls(lab: Lab, server: Listeners) -> None:
