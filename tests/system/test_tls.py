@@ -225,6 +225,13 @@ def test_sighup_reloads_the_certificate_and_drops_no_connection(lab: Lab, tmp_pa
         assert server.alive
 
 
+def test_sighup_without_certificates_ends_nothing(tmp_path: Path) -> None:
+    with Listeners(tmp_path, "udp:127.0.0.1:0") as server, UdpAgent(server.at("udp")[1]) as agent:
+        os.kill(server.pid, signal.SIGHUP)
+        until("it is taken", lambda: server.says("there are no certificates to reload"))
+        assert agent.ask(*OPTIONS).status == 200
+
+
 def test_a_changed_certificate_is_reloaded_by_itself(lab: Lab, tmp_path: Path) -> None:
     shown = shutil.copy(lab.server, tmp_path / "shown.pem")
     with Listeners(tmp_path, "tls:127.0.0.1:0", options=lab.options(certificate=shown)) as server:
