@@ -245,17 +245,19 @@ def test_a_changed_certificate_is_reloaded_by_itself(lab: Lab, tmp_path: Path) -
 def test_secrets_of_sessions_are_logged_for_labs(
     lab: Lab, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Made first: it heeds that variable too.
+    context = lab.trusting()
     log = tmp_path / "keys.txt"
     options = lab.options(key_log=log) if by == "setting" else lab.options()
     if by == "environment":
         monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    context = lab.trusting()
     own = tmp_path / "own.txt"
     context.keylog_filename = str(own)
     with Listeners(tmp_path, "tls:127.0.0.1:0", options=options) as server:
         with tls_agent(server.at("tls"), context) as agent:
             assert agent.ask(*OPTIONS).status == 200
         assert server.says("TLS secrets are logged: whoever reads the file can read everything")
+    assert log.stat().st_mode & 0o777 == 0o600
     ours = {line for line in log.read_text().splitlines() if not line.startswith("#")}
     theirs = {line for line in own.read_text().splitlines() if not line.startswith("#")}
     assert theirs
