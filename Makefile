@@ -50,6 +50,7 @@ format: .make/core ## Put the source into its form
 .PHONY: docs
 docs: .make/core ## Write the pages that are made from the source
 	$(BIN)/presence config --markdown > docs/configuration.md
+	cd tests && ../$(BIN)/python -m torture.cases > ../docs/torture.md
 
 .PHONY: bench
 bench: .make/core ## Measure the parts and the whole server, under five minutes (see bench/README.md)

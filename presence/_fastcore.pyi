@@ -21,6 +21,8 @@ class Message:
     """The same request came before in another transaction, that is by another path (RFC 3261 section 8.2.2.2)."""
     received_at: float
     """Epoch seconds."""
+    identity: Any
+    """Who sent it as far as that is proven (an `Identity`), None when it is not."""
     @property
     def is_request(self) -> bool: ...
     @property
@@ -41,7 +43,7 @@ class Message:
         """True when it is not SIP/2.0, which is answered 505 (RFC 3261 section 21.5.6)."""
     @property
     def answerable(self) -> bool:
-        """True when Via, From, To, Call-ID and CSeq are good enough to build a response."""
+        """True when Via is good enough to send a response, be it a 400 saying that other fields are missing."""
     @property
     def call_id(self) -> str: ...
     @property
@@ -88,6 +90,9 @@ class Message:
     @property
     def raw(self) -> bytes:
         """The whole message as received."""
+    @property
+    def rport(self) -> bool:
+        """Whether the top Via asks for responses to where the request came from (RFC 3581)."""
     @property
     def source(self) -> tuple[str, int]:
         """Host and port the message came from ('' and 0 before `set_source`)."""
@@ -154,6 +159,50 @@ def build_response(
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
 
+def hash_hex(kind: int, text: bytes) -> str:
+    """Return a hash in small hex digits; `kind` is 0 for MD5, 1 for SHA-256, 2 for SHA-512/256."""
+
+@final
+class NonceUse:
+    """One nonce: which counts came, and who last proved with it to be whom."""
+
+@final
+class Nonces:
+    """The nonces that proofs came with, each with the counts that are used up.
+
+    Nothing is kept of a nonce that was only given out. What no longer fits goes, oldest first, and a nonce that is
+    not known counts as used up when it is no younger than one that went.
+    """
+
+    def __init__(self, capacity: int) -> None: ...
+    def __len__(self) -> int: ...
+    def use(self, nonce: bytes, count: int, issued_at: float, expires_at: float, now: float) -> bool:
+        """Use up one count of a nonce of ours; False when it is used up or was forgotten."""
+    def remember(
+        self,
+        nonce: bytes,
+        kind: int,
+        username: bytes,
+        realm: bytes,
+        ha1: bytes,
+        user: str,
+        host: str,
+        identity: Any,
+        anyone: bool,
+    ) -> None:
+        """Know who proved something with a nonce, so that `screen` recognises the next proof.
+
+        `kind` is that of `hash_hex`; `ha1` its H(A1) in hex; `user` and `host` are the address of record; `anyone`
+        says that they may publish for others.
+        """
+    def forget_users(self) -> None:
+        """Let every next proof be checked against what the table of users says now."""
+    def screen(self, messages: list[Message], now: float) -> list[Message]:
+        """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
+
+        Returns the plain ones of which more must be known: who sent them, or whether they may send that.
+        """
+
 EVENT_KINDS: tuple[str, ...]
 FLIGHTS: tuple[str, ...]
 ROW_STATES: tuple[str, ...]
@@ -187,6 +236,8 @@ class ServerTransactions:
         """
     def ordinary(self) -> dict[str, tuple[int, int]]:
         """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
+    def look_closer(self, request: Message) -> None:
+        """Let a request that looked plain take the general way."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -232,14 +283,20 @@ class SubscriptionSlab:
         contact_user: bytes = ...,
         expires_offset_s: int = ...,
         segmenting: bool = ...,
+        datagram_most: int = ...,
         shard: int = ...,
+        allow_events: bytes = ...,
+        gruu: bool = ...,
     ) -> None: ...
     def add_link(self, fd: int, *, reliable: bool, via: bytes, contact: bytes) -> int: ...
+    def pair_links(self, link: int, stream: int) -> None: ...
     def reserve(self) -> int: ...
     def reserve_tagged(self, to_tag: bytes) -> int: ...
     def to_tag(self, slot: int) -> bytes: ...
     def contact(self, slot: int, link: int) -> bytes: ...
-    def set_target(self, slot: int, link: int, host: str, port: int, flow: int = ...) -> None: ...
+    def set_target(
+        self, slot: int, link: int, host: str, port: int, flow: int = ..., *, explicit: bool = ...
+    ) -> None: ...
     def retarget(self, slot: int, uri: bytes, route: bytes) -> None: ...
     def find(self, request: Message) -> int: ...
     def find_tag(self, to_tag: bytes, call_id: bytes, from_tag: bytes) -> int: ...
@@ -263,6 +320,7 @@ class WatcherTable(SubscriptionSlab):
     def group_pending(self, gid: int) -> int: ...
     def group_slots(self, gid: int) -> list[int]: ...
     def drop_group(self, gid: int) -> bool: ...
+    def find_gruu(self, user: bytes, key: bytes) -> int: ...
     def set_body(self, gid: int, view: int, tail: bytes | None) -> bool: ...
     def fill(
         self,
@@ -296,7 +354,7 @@ class WatcherTable(SubscriptionSlab):
 class NotifyFlights(WatcherTable):
     """What shall be sent, and what became of what was sent."""
 
-    def notify_group(self, gid: int) -> int: ...
+    def notify_group(self, gid: int, view: int = ...) -> int: ...
     def notify(self, slot: int) -> None: ...
     def notify_row(self, slot: int, tail: bytes) -> None: ...
     def ready(self, slot: int) -> bool: ...
@@ -308,11 +366,16 @@ class NotifyFlights(WatcherTable):
     def has_work(self) -> bool: ...
     def take_events(self) -> list[tuple[int, str, int, int]]: ...
     def match(self, response: Message, now: float) -> bool: ...
-    def fail_flight(self, slot: int, status: int) -> None: ...
     def tick(self, now: float) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
-class Fanout(NotifyFlights):
+class SwitchingFlights(NotifyFlights):
+    """NOTIFYs that leave by another link than their target's, for their size alone."""
+
+    def switched(self, slot: int) -> bool: ...
+    def fail_flight(self, slot: int, status: int) -> None: ...
+
+class Fanout(SwitchingFlights):
     """The watcher table with its way out."""
 
     def pump(self, now: float, budget: int = ...) -> int: ...
@@ -443,6 +506,8 @@ class Subscribing:
         expires_offset_s: int,
         boot: int,
         domains: frozenset[str],
+        asserted: dict[int, Any],
+        nat: bool = ...,
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
         """Take subscriptions to an event package whose watchers all get the same document."""
@@ -567,6 +632,7 @@ class LoadPeer(LoadFlights):
         sockets: int = ...,
         addresses: int = ...,
         expires_s: int = ...,
+        proof: int = ...,
         t1_s: float = ...,
         t2_s: float = ...,
         loss: float = ...,

@@ -37,6 +37,17 @@ class BadRequest(SipError):
     status, reason = 400, "Bad Request"
 
 
+class Unauthorized(SipError):
+    """Nobody knows who sent it; carries the challenges (RFC 3261 section 21.4.2)."""
+
+    status, reason = 401, "Unauthorized"
+
+    def __init__(self, why: str, headers: Headers) -> None:
+        super().__init__(headers=headers)
+        self.why = why
+        """For the operator: what was wrong, in a constant word or two."""
+
+
 class Forbidden(SipError):
     """Understood and refused (RFC 3261 section 21.4.4)."""
 
@@ -119,6 +130,12 @@ class OutOfOrder(SipError):
     """CSeq is lower than one already seen in the dialog (RFC 3261 section 12.2.2)."""
 
     status, reason = 500, "CSeq Out of Order"
+
+
+class UnknownMethod(SipError):
+    """A method nobody here has heard of; carries Allow (RFC 3261 section 21.5.2)."""
+
+    status, reason = 501, "Not Implemented"
 
 
 class VersionNotSupported(SipError):

@@ -21,6 +21,7 @@ from presence.listening import Listening
 from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
 from presence.tally import Tally
+from presence.transport.resolve import NameClient
 from presence.transport.stream import StreamListener
 from presence.transport.udp import host_text
 
@@ -44,6 +45,8 @@ class Server:
         self.tally = Tally()
         self.clock = SystemClock()
         self.ready = False
+        self.hurried = False
+        """Told a second time to stop: nothing is waited for any more."""
         self._log = logbook.open_log()
         self._loop = asyncio.get_running_loop()
         self._http: HttpServer | None = None
@@ -56,7 +59,9 @@ class Server:
         self._by_link: dict[int, StreamListener] = {}
         self._bind_http()
         self._store = self._open_store()
-        self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
+        self._names = self._open_names() if config.dns.enabled else None
+        resolver = None if self._names is None else self._names.resolver
+        self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
         self.node.observe(logbook.Journal(self._log, self.clock.now))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
@@ -92,6 +97,19 @@ class Server:
             fold_after_s=database.write_interval_ms / 1000 if periodic else FOLD_AFTER_S,
         )
 
+    def _open_names(self) -> NameClient:
+        settings = self.config.dns
+        names = NameClient(
+            self.clock.now,
+            servers=settings.addresses,
+            timeout_s=settings.timeout_ms / 1000,
+            most=settings.max_lookups,
+            kept=settings.cache_size,
+            hosts_file=settings.hosts_file,
+        )
+        names.answered = self._wake
+        return names
+
     async def start(self) -> None:
         """Take over what the database holds, then open for requests."""
         node = self.node
@@ -103,7 +121,10 @@ class Server:
             stream.attach(node.table, self.tally, self._streamed, self.clock.now)
             stream.wake = self._wake
             node.ways.add(stream.local, stream.link)
+            # Who a server must prove to be, for those that ask.
+            node.ways.names[stream.link] = stream.names
             self._by_link[stream.link] = stream
+        node.open_ways()
         taken, refused = self._load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
         # Requests leave no cycles behind (a test sees to it), and a look at 30,000 publications takes 0.2 s.
@@ -218,9 +239,11 @@ class Server:
         self.node.endpoint.draining = True
         for stream in self._streams:
             stream.stop_accepting()
-        until = self.clock.now() + self.config.server.drain_timeout_s
-        while self.clock.now() < until and self._busy():
-            await asyncio.sleep(TICK_S)
+        over_s = self.config.presence.deactivate_at_shutdown_s
+        if over_s:
+            self.node.migration.begin(self.clock.now(), over_s)
+            await self._wait(over_s + self.config.server.drain_timeout_s, lambda: not self.node.migration.done)
+        await self._wait(self.config.server.drain_timeout_s, self._busy)
         self._readers.clear()
         for udp in self._udp:
             self._loop.remove_reader(udp.socket.fileno())
@@ -228,9 +251,16 @@ class Server:
             self._timer.cancel()
         if self._http is not None:
             await self._http.stop()
+        if self._names is not None:
+            self._names.close()
         self._store.close()
         self._flush()
         self._close_listeners()
+
+    async def _wait(self, seconds: float, goes_on: Callable[[], bool]) -> None:
+        until = self.clock.now() + seconds
+        while not self.hurried and self.clock.now() < until and goes_on():
+            await asyncio.sleep(TICK_S)
 
     def _close_listeners(self) -> None:
         self._listening.close()
@@ -265,8 +295,13 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     server = Server(config)
     await server.start()
+
+    def stopping() -> None:
+        server.hurried = stop.is_set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopping)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
     _announce(server)
     await stop.wait()

@@ -150,6 +150,10 @@ cdef class Restoring:
             return False
         memset(&self.target, 0, sizeof(Target))
         self.target.link = link
+        if self.parts.size[PART_ROUTE]:
+            self.target.explicit = asks_for_udp(self.parts.at[PART_ROUTE], self.parts.size[PART_ROUTE])
+        else:
+            self.target.explicit = asks_for_udp(self.parts.at[PART_URI], self.parts.size[PART_URI])
         self.target.port = <uint16_t>port
         self.target.address[10] = self.target.address[11] = 255
         for i in range(4):
@@ -233,6 +237,20 @@ cdef bint read_udp(const char* text, uint32_t size, uint32_t* address, int64_t* 
         address[0] = address[0] << 8 | <uint32_t>number
     port[0] = read_decimal(&text, end, 65535)
     return port[0] >= 0 and text == end
+
+
+cdef bint asks_for_udp(const char* text, uint32_t size) noexcept nogil:
+    # Whether the URI, or the first in brackets, names UDP as its transport.
+    cdef const char* end = find_byte(text, text + size, c">")
+    cdef const char* p = find_byte(text, end, c"@")
+    cdef const char* equals
+    p = find_byte(p if p < end else text, end, c";")
+    while p < end:
+        equals = p + 1
+        p = find_byte(equals, end, c";")
+        if p - equals > 10 and icase_equal(equals, b"transport=", 10):
+            return p - equals == 13 and icase_equal(equals + 10, b"udp", 3)
+    return False
 
 
 cdef int64_t read_decimal(const char** text, const char* end, int64_t most) noexcept nogil:

@@ -59,7 +59,7 @@ cdef bint scan_request_line(SipMsg* m, const char* p, const char* e) noexcept no
     m.method = method_id(p, m.method_name.len)
     if not current:
         fail(m, E_VERSION)
-    if not is_uri(space + 1, version - 1):
+    if not is_uri(space + 1, version - 1) or has_headers(space + 1, version - 1):
         fail(m, E_REQUEST_URI)
     else:
         m.uri = make_span(m.buf, space + 1, version - 1)

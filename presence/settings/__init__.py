@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.auth import Auth
+from presence.settings.dns import Dns
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -20,12 +22,14 @@ SECTIONS: Mapping[str, type] = {
     "server": Server,
     "tls": Tls,
     "ws": Ws,
+    "dns": Dns,
+    "auth": Auth,
     "database": Database,
     "http": Http,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls", "auth")
+RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -47,7 +51,9 @@ __all__ = [
     "RESERVED",
     "SECTIONS",
     "SETTINGS",
+    "Auth",
     "Database",
+    "Dns",
     "Http",
     "Log",
     "Presence",

@@ -47,7 +47,8 @@ class Server:
     registrar: bool = key(True, "Serve REGISTER; without it the answer is 405.")
     allow_unauthenticated: bool = key(
         False,
-        "Serve other machines although nobody proves who they are; needed for listening beyond loopback.",
+        "Serve other machines although nobody proves who they are; needed for listening beyond loopback without "
+        "auth.required, and for HTTP there.",
     )
     allowed_targets: tuple[str, ...] = key(
         (),
@@ -56,6 +57,7 @@ class Server:
         shape=NETWORK,
     )
     software: str = key(f"presence/{__version__}", "Text of the Server and User-Agent header fields.", shape=PRODUCT)
+    date: bool = key(False, "Put Date into every response; that to a successful REGISTER has it anyway.")
     ready_file: str = key(
         "",
         "File written when every listener is open, with their addresses; empty is none.",
@@ -85,6 +87,17 @@ class Server:
         "after this long.",
         within=(1, HOUR_S),
     )
+    udp_max_bytes: int = key(
+        1300,
+        "Largest NOTIFY sent over UDP: a larger one goes over TCP to the same address (RFC 3261 section 18.1.1) "
+        "unless the Contact says transport=udp, and over UDP after all when TCP is refused there; 0 never does.",
+        within=(0, 65535),
+    )
+    nat_targets: bool = key(
+        True,
+        "Send NOTIFYs to where a SUBSCRIBE came from over UDP when its Via asks for that (rport) and names, like its "
+        "Contact, another address: the watcher is behind a NAT. Without it only `ob` in Contact does that.",
+    )
     udp_segmentation: bool = key(
         True,
         "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "
@@ -105,6 +118,11 @@ class Server:
     def listeners(self) -> tuple[Listener, ...]:
         """The entries of `listen`, taken apart."""
         return tuple(parse_listener(entry) for entry in self.listen)
+
+    @property
+    def home(self) -> str:
+        """The domain of telephone numbers that name none: the first one served, '' when all are."""
+        return self.domain[0] if self.domain else ""
 
     @property
     def target_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

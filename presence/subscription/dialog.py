@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from presence._fastcore import Message
-from presence.errors import BadRequest, Forbidden
-from presence.sip.endpoint import Origin
-from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri, read_aor
+from presence.errors import BadRequest
+from presence.sip.headers import NameAddr, parse_name_addr, parse_uri, read_aor
+from presence.sip.identity import Identity
+from presence.sip.location import Hop, Place, next_hop
 from presence.sip.route import address_request
 from presence.values import Aor
 
@@ -28,15 +29,27 @@ _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
 class Target(NamedTuple):
-    """Where NOTIFYs are sent: an address and the transport's token, on a connection that stands when there is one."""
+    """Where NOTIFYs are sent: an address and how, on a connection that stands (`flow`) when there is one."""
 
     transport: str
     host: str
     port: int
+    """0 when no address is known: only the flow leads there, or the host's name is still to be looked up."""
     flow: int = 0
+    explicit: bool = False
+    """Whether UDP was asked for by name: then no size makes it TCP."""
+    others: tuple[Place, ...] = ()
+    """Where to try next (RFC 3263 section 4.3)."""
+    name: str = ""
+    """The host that was looked up, '' for an address: who a TLS server there must prove to be (RFC 5922)."""
 
     def __str__(self) -> str:
         return f"{self.transport.lower()}:{self.host}:{self.port}"
+
+    @property
+    def place(self) -> Place:
+        """The address alone."""
+        return Place(self.transport, self.host, self.port)
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -44,13 +57,6 @@ class Target(NamedTuple):
         transport, host_port = text.split(":", 1)
         host, _, port = host_port.rpartition(":")
         return cls(transport.upper(), host, int(port))
-
-    @classmethod
-    def of_contact(cls, contact: str) -> "Target":
-        """The address in a Contact URI, for rows another server wrote; raises ValueError for a host name."""
-        uri = parse_uri(contact)
-        transport = "TCP" if uri.params.get("transport", "udp").lower() == "tcp" else "UDP"
-        return cls(transport, str(ipaddress.ip_address(uri.host.strip("[]"))), _port(uri))
 
 
 class Dialog(NamedTuple):
@@ -66,6 +72,10 @@ class Dialog(NamedTuple):
     """The watcher's Contact URI: the remote target."""
     route: tuple[str, ...]
     """Record-Route of the SUBSCRIBE, in its order (RFC 3261 section 12.1.1)."""
+
+    def hop(self) -> Hop:
+        """Return where requests in the dialog go first; raises BadRequest."""
+        return next_hop(parse_uri(parse_name_addr(self.route[0]).uri if self.route else self.contact))
 
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
@@ -87,8 +97,6 @@ class Dialog(NamedTuple):
 
 def read_dialog(request: Message) -> Dialog:
     """Take the dialog from an initial SUBSCRIBE; raises BadRequest saying what is missing."""
-    if not request.from_tag:
-        raise BadRequest("Missing From Tag")
     route = request.values("Record-Route")
     if len(route) > MAX_ROUTES:
         raise BadRequest("Too Many Record-Route Values")
@@ -105,10 +113,12 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the URI of the first Contact (RFC 6665 section 4.1.2.1: it must be there)."""
+    """Return the URI of Contact (RFC 6665 section 4.1.2.1: it must be there; RFC 3261 section 8.1.1.8: once)."""
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
+    if len(values) > 1:
+        raise BadRequest("More Than One Contact")
     uri = parse_name_addr(values[0]).uri
     if parse_uri(uri).scheme not in ("sip", "sips"):
         raise BadRequest("Contact Is Not a SIP URI")
@@ -129,9 +139,9 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def watcher_of(dialog: Dialog) -> Aor:
-    """Return who watches: the address-of-record in From."""
-    return read_aor(dialog.remote)
+def watcher_of(dialog: Dialog, identity: Identity | None = None) -> Aor:
+    """Return who watches: who the sender has proven to be, else the address-of-record in From."""
+    return read_aor(dialog.remote) if identity is None else identity.aor
 
 
 class AllowedTargets:
@@ -150,38 +160,8 @@ class AllowedTargets:
         return any(address in network for network in self.networks)
 
 
-def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: AllowedTargets) -> Target:
-    """Decide where NOTIFYs go; raises Forbidden when the configuration does not let us send there.
-
-    A connection the SUBSCRIBE came in on is used while it stands (RFC 5626 section 5.3); else the first route or the
-    remote target. A host name stands for the address the request came from, until names are resolved.
-    """
-    hop = parse_uri(parse_name_addr(dialog.route[0]).uri if dialog.route else dialog.contact)
-    if origin.flow:
-        target = Target(origin.transport, source[0], _port(hop), origin.flow)
-    else:
-        transport = hop.params.get("transport", "udp").upper()
-        target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
-    if target.host not in allowed:
-        raise Forbidden("Contact Address Not Allowed")
-    return target
-
-
 @lru_cache(KEPT)
 def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the address, as IPv4 when it is mapped into IPv6; raises ValueError for a name."""
     address = ipaddress.ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _port(hop: Uri) -> int:
-    return hop.port or 5060
-
-
-def _host(hop: Uri, source: str) -> str:
-    host = hop.host.strip("[]")
-    try:
-        _read_address(host)
-    except ValueError:
-        return "127.0.0.1" if hop.host == "localhost" else source
-    return host

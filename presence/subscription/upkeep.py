@@ -10,11 +10,14 @@ from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Policy
 from presence.store.base import Store, Value
+from presence.subscription.admission import decide
+from presence.subscription.aiming import Aiming, at_address
 from presence.subscription.book import Book
-from presence.subscription.dialog import AllowedTargets, Dialog, Target
+from presence.subscription.dialog import Dialog, Target
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.relocating import Relocating
 from presence.subscription.restoring import Links, Resources, Routes, read_networks
 from presence.subscription.rows import StoredSubscription, read_rows
 from presence.subscription.ways import Ways
@@ -36,7 +39,8 @@ class FailurePolicy(NamedTuple):
 
     def removes(self, status: int) -> bool:
         """Whether a final response, or 408 for none, ends the subscription."""
-        if status == 408:
+        # 430: the flow is gone (RFC 5626 section 11.5), ours to the watcher or an edge proxy's.
+        if status in (408, 430):
             return self.remove_on_timeout
         return self.remove_on_any_failure or status in REMOVING_RESPONSES
 
@@ -52,6 +56,7 @@ class Upkeep:
         book: Book,
         ending: Ending,
         failures: FailurePolicy,
+        relocating: Relocating,
     ) -> None:
         self._table = table
         self._store = store
@@ -59,6 +64,7 @@ class Upkeep:
         self._book = book
         self._ending = ending
         self._failures = failures
+        self._relocating = relocating
         self._unreserved: list[int] = []
         self._reserve_again_at = 0.0
 
@@ -93,6 +99,8 @@ class Upkeep:
         self._notify.lost(slot)
         if retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
+        elif self._relocating.try_elsewhere(slot, status, now):
+            return
         elif self._failures.removes(status):
             self._ending.end(slot, Input.NOTIFY_FAILED, now)
         else:
@@ -132,7 +140,7 @@ class Restorer:
         policy: Policy,
         *,
         ways: Ways,
-        allowed: AllowedTargets,
+        aiming: Aiming,
     ) -> None:
         self._table = table
         self._store = store
@@ -141,7 +149,7 @@ class Restorer:
         self._registry = registry
         self._policy = policy
         self._ways = ways
-        self._allowed = allowed
+        self._aiming = aiming
 
     def load(self, now: float) -> tuple[int, int]:
         """Load every row and queue a NOTIFY for each; return how many were taken and how many could not be."""
@@ -152,7 +160,7 @@ class Restorer:
             groups=Resources(self._notify, self._registry, self._policy),
             links=Links(self._ways),
             routes=Routes(),
-            networks=read_networks(self._allowed),
+            networks=read_networks(self._aiming.allowed),
             boot=self._book.boot,
         )
         for query, shared in (("active_watchers_load", False), ("shared_watchers_load", True)):
@@ -168,6 +176,16 @@ class Restorer:
                         refused += 1
         self._notify.changed_all(now)
         return taken, refused
+
+    def load_asserted(self) -> None:
+        """Know again for whom trusted peers subscribed where From names another (RFC 3325)."""
+        for callid, to_tag, from_tag, username, domain in self._store.read("active_watchers_asserted"):
+            owner = self._book.find_dialog(str(callid), str(to_tag), str(from_tag))
+            watcher = Aor(str(username), str(domain))
+            named = self._book.watcher(owner) if owner else watcher
+            if named != watcher:
+                # RFC 3323 section 4.1.1.3: the From of who wants to be anonymous to users.
+                self._book.adopt_watcher(owner, watcher, private=named.domain == "anonymous.invalid")
 
     def _read_whole(self, left: list[Row]) -> Iterator[Row]:
         """Read all columns of the rows that the compiled loader left: most often there are none, so it asks for few."""
@@ -208,12 +226,12 @@ class Restorer:
     ) -> None:
         reached = row.reached_cseq(self._book.boot)
         pending = row.status == SubscriptionStatus.PENDING
-        decision = ALLOW
-        if resource.package.authorised:
-            watcher = Aor(row.watcher_username, row.watcher_domain)
-            decision = self._policy.decide(resource.presentity, watcher, resource.package.name)
+        package = resource.package
+        decision = decide(self._policy, package, resource.presentity, Aor(row.watcher_username, row.watcher_domain))
+        if package.authorised or decision is not ALLOW:
             # Decided anew: who was let in meanwhile is in, who was not sees nothing (and hears why at the refresh).
             pending = decision.status is not SubscriptionStatus.ACTIVE
+            self._notify.show(resource, decision.view)
         self._table.fill(
             slot,
             resource.gid,
@@ -225,15 +243,26 @@ class Restorer:
             # The table takes 0 for "has expired already".
             expires_at=max(1, row.expires),
             pending=pending,
-            view=0 if pending else decision.view,
+            view=0 if pending and decision is ALLOW else decision.view,
             subscribed_at=row.subscribed_at or 0,
             row_id=row.id,
         )
 
     def _target(self, row: StoredSubscription) -> Target:
-        target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
-        if target.host not in self._allowed:
+        hop = row.dialog().hop()
+        if row.target:
+            target = Target.parse(row.target)
+        elif hop.is_address:
+            # Another server's row.
+            target = at_address(hop, hop.host)
+        elif not self._aiming.names:
+            raise ValueError("a host name, and names are not looked up")
+        else:
+            # Looked up when there is something to send.
+            target = Target(hop.fallback, "0.0.0.0", 0)
+        if target.port and target.host not in self._aiming.allowed:
             raise ValueError("the target's address is not allowed")
         if not 0 <= target.port <= 0xFFFF:
             raise ValueError("no such port")
-        return target
+        name = "" if hop.is_address else hop.host
+        return target._replace(explicit=hop.transport == "UDP", name=name)

@@ -17,6 +17,9 @@ from presence.transport.udp import host_text, own_address
 
 CONNECT_TIMEOUT_S = 10.0
 
+SWITCH_TIMEOUT_S = 2.0
+"""The same where UDP is the other way: a peer without TCP may well have a firewall that says nothing."""
+
 Received = Callable[[list[Message]], None]
 
 Factory = Callable[["StreamListener"], Connection]
@@ -175,10 +178,17 @@ class StreamListener:
             # Not at once: the table is sending just now.
             asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
             return
+        if not port:
+            # Only its flow led there (RFC 5626 section 5.3.1), or where else it could go has to be looked up first.
+            for slot in slots:
+                self.table.fail_flight(slot, 430)
+            return
         waiting = self._opening.get((host, port))
         if waiting is None:
             waiting = self._opening[host, port] = deque()
-            task = asyncio.get_running_loop().create_task(self._open(host, port))
+            task = asyncio.get_running_loop().create_task(
+                self._open(host, port, switched=self.table.switched(slots[0]))
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         waiting.append((marked, flow, data))
@@ -187,10 +197,10 @@ class StreamListener:
         connection = self._connections.get(flow)
         return connection if connection is not None and connection.standing else None
 
-    async def _open(self, host: str, port: int) -> None:
+    async def _open(self, host: str, port: int, *, switched: bool = False) -> None:
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(SWITCH_TIMEOUT_S if switched else CONNECT_TIMEOUT_S):
                 connection = await self._connect(host, port)
         except OSError:
             self.tally.drops["connection refused"] += 1

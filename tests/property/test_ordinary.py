@@ -255,8 +255,10 @@ class Quiet(Verbose):
 
 
 ODD_TOKENS = (
+    (re.compile(r"\b[0-9a-f]{44}\b"), "NONCE"),
     (re.compile(r"\b[0-9a-f]{12}\.[0-9a-f]+\.[0-9a-f]+\b"), "ETAG"),
     (re.compile(r"~[0-9a-f]{10}"), "~SLOT"),
+    (re.compile(r";gr=[0-9a-f]{8}"), ";gr=KEY"),
     (re.compile(r"\b[0-9a-f]{18}\b"), "TAG"),
     (re.compile(r"tag=[0-9a-f]{16}\b"), "tag=NONE"),
     (re.compile(r"z9hG4bKpr[0-9a-f]+"), "BRANCH"),
@@ -275,7 +277,7 @@ def told_key(notify: Message) -> tuple[str, ...]:
     return notify.call_id, notify.event, notify.event_id, notify.from_tag
 
 
-OF_ONE_NOTIFY = ("CSeq", "Subscription-State")
+OF_ONE_NOTIFY = ("CSeq", "Subscription-State", "Allow-Events")
 
 
 def face(message: Message) -> tuple[object, ...]:
