@@ -1,0 +1,56 @@
+"""Nothing that comes leaves memory behind: the heap is as large after hundreds of rounds as after some."""
+
+import ctypes
+import gc
+from collections.abc import Callable
+
+import pytest
+from fuzz.targets import TARGETS
+
+WARM_UP, ROUNDS = 30, 150
+GROWTH_BYTES = 16_000
+"""What caches and interned names may take; a leak of one message a round is more."""
+STATELESS = [name for name in TARGETS if name != "node"]
+
+
+class _Info(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def allocated() -> Callable[[], int]:
+    """Return how to ask for the bytes allocated: of the sanitizer when it is loaded, else of the C library."""
+    library = ctypes.CDLL(None)
+    asan = getattr(library, "__sanitizer_get_current_allocated_bytes", None)
+    if asan is not None:
+        asan.restype = ctypes.c_size_t
+        return lambda: int(asan())
+    ask = getattr(library, "mallinfo2", None)
+    if ask is None:
+        pytest.skip("this C library does not tell what is allocated")
+    ask.restype = _Info
+
+    def told() -> int:
+        info = ask()
+        return int(info.uordblks + info.hblkhd)
+
+    return told
+
+
+@pytest.mark.parametrize("name", STATELESS)
+def test_what_comes_again_and_again_leaves_nothing(name: str) -> None:
+    target, ask = TARGETS[name], allocated()
+    seeds = [b"", *target.seeds()]
+
+    def play(rounds: int) -> None:
+        for _ in range(rounds):
+            for seed in seeds:
+                target.run(seed)
+        gc.collect()
+
+    play(WARM_UP)
+    before = ask()
+    play(ROUNDS)
+    assert ask() - before < GROWTH_BYTES
