@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from instrumented.build import ROOT, environment, missing
+
 from fuzz.engine import REGRESSIONS
 from fuzz.targets import TARGETS
-from instrumented.build import ROOT, environment, missing
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "10" if os.environ.get("CI") else "0"))
 CASES = [(name, path) for name in TARGETS for path in sorted((REGRESSIONS / name).glob("*"))]

@@ -23,7 +23,7 @@ class Table:
     """Rows with a NOTIFY in flight each, and the NOTIFYs that were sent."""
 
     def __init__(self) -> None:
-        self.table = table = Fanout(SECRET, NOW, user_agent=b"fuzz")
+        self.table = table = Fanout(SECRET, NOW, user_agent=b"fuzz", t1_ms=10, t2_ms=40)
         self.udp = table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
         self.tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
         self.dialogs: dict[int, tuple[bytes, ...]] = {}
@@ -63,7 +63,7 @@ class Table:
         """Whatever came, each flight has an end, and so has each row."""
         table = self.table
         for _ in range(8):
-            self.now += 9.0
+            self.now += 0.1
             table.tick(self.now)
             table.pump(self.now)
         self.check()
