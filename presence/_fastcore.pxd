@@ -46,7 +46,7 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     uint8_t method          # MethodId; for a response that of CSeq
     uint16_t status
     uint8_t error           # ParseError: 0, or the first thing that is malformed; index into ERROR_REASONS
-    uint8_t answerable      # a request with enough of Via, From, To, Call-ID and CSeq to build a response
+    uint8_t answerable      # a request with a Via by which a response can be sent
     uint16_t header_count
     uint16_t via_port       # sent-by port, 0 when absent
     uint8_t via_rport       # 1 when the top Via has an rport parameter
@@ -82,6 +82,7 @@ cdef class Message:
     cdef readonly bint plain            # nothing of what the general checks look at is there
     cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
+    cdef public object identity         # who sent it, as far as that is proven; None when it is not
     cdef str text(self, Span s)
     cdef str value_at(self, int i)
     cdef list lines(self, str name, bint only_first)
@@ -273,7 +274,31 @@ cdef class ServerTransactions:
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
     cdef bytes tag_of(self, const SipMsg* m)
     cdef void mark_plain(self, Message request) noexcept
+    cpdef void look_closer(self, Message request) noexcept
     cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1
+
+# ---- digest authentication ----
+
+cdef class NonceUse:
+    cdef uint32_t highest       # count that came, and the 64 up to it as bits
+    cdef uint64_t seen
+    cdef double issued_at, expires_at
+    cdef uint64_t generation    # of the users it was checked against
+    cdef int kind
+    cdef bint anyone            # may publish for others
+    cdef bytes username, realm, ha1, user, host
+    cdef object identity        # None while nobody is known
+    cdef bint take(self, uint32_t count) noexcept
+    cdef bint fits(self, const SipMsg* m) noexcept
+
+cdef class Nonces:
+    cdef uint32_t capacity
+    cdef uint64_t generation
+    cdef double lost_at         # the youngest nonce that was forgotten before its time is of then
+    cdef dict known             # nonce -> NonceUse
+    cdef object order           # nonces, oldest first
+    cdef int make_room(self, double now) except -1
+    cdef NonceUse prove(self, Message message, double now)
 
 # ---- watchers: the table ----
 
@@ -282,6 +307,8 @@ cdef enum:
     BRANCH_SIZE = 27            # z9hG4bKpr, shard 2, slot 8, key 8
     MAX_SLOT = 0x3FFFFFFF
     MAX_LINKS = 64
+    NO_LINK = 0xFFFF
+    UDP_KEPT_S = 600            # how long an address that refused TCP is sent large messages over UDP
     CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
     CONTACT_HOST_MOST = 600
     MAX_VIEWS = 4096
@@ -315,11 +342,9 @@ cdef enum RowFlag:
     FLAG_RESENT = 32            # sent once more because its connection was lost
     FLAG_GROUP_LOCAL = 64       # From of its NOTIFYs is the group's
     FLAG_WIDE = 128             # a string is longer than 255: lengths have two bytes
-
-cdef enum Proof:                # that a row's target wants its NOTIFYs
-    PROOF_GIVEN                 # it asked for them itself, or has answered one
-    PROOF_WANTED                # somebody else did, and it has not been asked
-    PROOF_ASKED                 # it got its one NOTIFY, nothing more leaves until that is answered
+    FLAG_STREAM = 256           # its NOTIFY in flight is too large for its target's link, and leaves by a stream
+    FLAG_UNPROVEN = 512         # somebody else named its target, which has answered no NOTIFY yet
+    FLAG_ASKED = 1024           # and that got its one NOTIFY: nothing more leaves until that is answered
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
@@ -342,6 +367,7 @@ cdef struct Link:
     bint reliable
     bint segments               # the kernel knows UDP_SEGMENT, and has not refused it again and again
     uint32_t refusals           # in a row
+    uint16_t stream             # where what is too large for this one leaves; NO_LINK for none
     char* via
     char* contact
     uint32_t via_size, contact_size
@@ -362,7 +388,9 @@ cdef struct Target:             # a next hop
     uint8_t address[16]
     uint32_t flow
     uint32_t refs, next
-    uint16_t link, port
+    uint32_t udp_until          # epoch seconds up to which TCP is not tried there, having been refused
+    uint16_t link, port         # port 0: nobody knows the address yet, or only the flow leads there
+    uint8_t explicit            # UDP was asked for by name: no size makes it TCP
 
 cdef struct Doubt:              # an address that rows without proof go to
     uint64_t key                # its keyed hash
@@ -386,7 +414,8 @@ cdef struct Row:                # 96 bytes; a million of them should cost two ca
     uint32_t flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
     uint16_t view
-    uint8_t flags, state, flight, reason, flying_state, proof
+    uint16_t flags
+    uint8_t state, flight, reason, flying_state
 
 cdef struct Event:
     uint32_t slot
@@ -415,13 +444,19 @@ cdef class SubscriptionSlab:
     cdef double epoch
     cdef uint32_t t1_ms, t2_ms, expires_offset_s
     cdef uint8_t shard
-    cdef bytes contact_user, user_agent
+    cdef bytes contact_user, user_agent, allow_events
     cdef const char* contact_user_text
     cdef const char* user_agent_text
+    cdef const char* allow_events_text
     cdef uint32_t pad_at        # where the NOTIFY rendered last may get blanks: the end of its User-Agent line
     cdef public bint segmenting
+    cdef uint32_t datagram_most     # bytes of a NOTIFY over UDP; larger ones go over TCP
+    cdef uint32_t now_s, now_ms     # as of the last turn
+    cdef uint64_t switched_count, fallen_back
+    cdef U32Vector elsewhere        # rows whose NOTIFYs are handed over in this turn
     cdef uint64_t segmented
-    cdef uint32_t contact_user_size, user_agent_size
+    cdef uint32_t contact_user_size, user_agent_size, allow_events_size
+    cdef bint gruu
     cdef Wheel retransmissions, expiries
     cdef Pool row_pool, group_pool, target_pool, doubt_pool
     cdef Index target_index, doubt_index
@@ -445,23 +480,28 @@ cdef class SubscriptionSlab:
     cdef Row* row(self, uint32_t slot) except NULL
     cdef void embody(self, uint32_t slot, uint32_t tag_check) noexcept nogil
     cdef uint32_t take_tagged(self, const char* tag, size_t size) noexcept nogil
+    cdef uint16_t way_of(self, const Row* row) noexcept nogil
     cdef void write_tag(self, Row* row, char* out) noexcept nogil
     cdef int write_contact(self, Row* row, uint16_t link, char* out) noexcept nogil
+    cdef uint32_t gruu_key(self, uint32_t owner) noexcept nogil
     cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil
-    cdef int aim(self, Row* row, Target* target) noexcept nogil
-    cdef uint64_t doubt_key(self, const uint8_t* address) noexcept nogil
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
 
-cdef class WatcherTable(SubscriptionSlab):
-    cdef Group* group(self, uint32_t gid) except NULL
-    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
-    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
+cdef class SubscriptionHops(SubscriptionSlab):
+    cdef int aim(self, Row* row, Target* target) noexcept nogil
+    cdef uint64_t doubt_key(self, const uint8_t* address) noexcept nogil
     cdef int begin_doubt(self, Row* row) noexcept nogil
     cdef void end_doubt(self, Row* row) noexcept nogil
     cdef uint32_t count_doubts(self, const uint8_t* address) noexcept nogil
+
+cdef class WatcherTable(SubscriptionHops):
+    cdef Group* group(self, uint32_t gid) except NULL
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil
+    cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil
+    cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
     cdef void release_row(self, uint32_t slot) noexcept nogil
@@ -489,9 +529,14 @@ cdef class NotifyFlights(WatcherTable):
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
+cdef class SwitchingFlights(NotifyFlights):
+    cdef bint may_switch(self, const Target* target) noexcept nogil
+    cdef bint has_switched(self, const Row* row) noexcept nogil
+    cdef void fall_back(self, Row* row, uint32_t slot) noexcept nogil
+
 # ---- fan-out ----
 
-cdef class Fanout(NotifyFlights):
+cdef class Fanout(SwitchingFlights):
     cdef bint prepare(self, uint32_t slot, double now) noexcept nogil
     cdef uint32_t head_size(self, Row* row) noexcept nogil
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil
@@ -501,6 +546,7 @@ cdef class Fanout(NotifyFlights):
     cdef uint32_t segments_most(self, uint32_t slot) noexcept nogil
     cdef bint send_segments(self, Batch* batch, uint32_t* slots, uint64_t* keys, uint32_t run) noexcept nogil
     cdef void post(self, Batch* batch, uint32_t slot) noexcept nogil
+    cdef void measure(self, uint32_t slot) noexcept nogil
     cdef void deliver(self, Batch* batch) noexcept nogil
     cdef int hand_over(self, U32Vector* queued) except -1
     cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots)
@@ -640,6 +686,8 @@ cdef class Subscribing:
     cdef object allowed
     cdef dict lanes
     cdef frozenset domains
+    cdef bint nat
+    cdef dict asserted          # slots whose watcher is not who From names
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count
@@ -798,12 +846,18 @@ cdef struct Histogram:          # log-linear: 32 buckets an octave of nanosecond
     uint64_t count, most
     uint64_t buckets[2048]
 
+cdef struct LoadProof:
+    uint32_t count              # the nonce-count sent last
+    uint8_t nonce_size          # 0: nobody has asked yet
+    char nonce[63]
+
 cdef struct LoadPresentity:
     uint32_t cseq, version, version_due     # sent last; 200 received for
     uint32_t watchers, awaiting
     uint32_t flight             # 1 + the request it waits for, 0 when it is free
     uint8_t tag_size            # of the entity-tag; 0: nothing published
     char tag[95]
+    LoadProof proof
 
 cdef struct LoadWatcher:
     uint32_t presentity, cseq, version, flight
@@ -812,6 +866,7 @@ cdef struct LoadWatcher:
     char* dialog                # remote target, To-tag, route set
     uint16_t target_size, tag_size, route_size
     uint8_t active
+    LoadProof proof
 
 cdef struct LoadFlight:
     char* text
@@ -849,6 +904,7 @@ cdef class LoadPlaces:
     cdef uint32_t version_at[8]
     cdef uint32_t user_marks, version_marks
     cdef uint32_t expires_s
+    cdef int proof              # the hash challenges are answered with, -1: they are not
     cdef LoadPresentity* presentities
     cdef uint64_t* sent_ns
     cdef uint32_t presentity_count
@@ -882,6 +938,8 @@ cdef class LoadFlights(LoadPlaces):
     cdef void accept(self, LoadFlight* flight, uint64_t now) noexcept nogil
     cdef void settle(self, LoadFlight* flight) noexcept nogil
     cdef void land(self, uint32_t slot) noexcept nogil
+    cdef bint ask_again(self, LoadFlight* flight, uint64_t now) noexcept nogil
+    cdef void post_request(self, LoadFlight* flight) noexcept nogil
     cdef void keep_dialog(self, LoadWatcher* watcher) noexcept nogil
     cdef void on_notify(self, uint64_t now) noexcept nogil
     cdef const char* find_mark(self) noexcept nogil

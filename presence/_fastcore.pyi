@@ -22,6 +22,8 @@ class Message:
     """The same request came before in another transaction, that is by another path (RFC 3261 section 8.2.2.2)."""
     received_at: float
     """Epoch seconds."""
+    identity: Any
+    """Who sent it as far as that is proven (an `Identity`), None when it is not."""
     @property
     def is_request(self) -> bool: ...
     @property
@@ -42,7 +44,7 @@ class Message:
         """True when it is not SIP/2.0, which is answered 505 (RFC 3261 section 21.5.6)."""
     @property
     def answerable(self) -> bool:
-        """True when Via, From, To, Call-ID and CSeq are good enough to build a response."""
+        """True when Via is good enough to send a response, be it a 400 saying that other fields are missing."""
     @property
     def call_id(self) -> str: ...
     @property
@@ -90,6 +92,9 @@ class Message:
     def raw(self) -> bytes:
         """The whole message as received."""
     @property
+    def rport(self) -> bool:
+        """Whether the top Via asks for responses to where the request came from (RFC 3581)."""
+    @property
     def source(self) -> tuple[str, int]:
         """Host and port the message came from ('' and 0 before `set_source`)."""
     @property
@@ -111,6 +116,12 @@ def parse(data: bytes) -> Message:
 
 def _scan_many(data: bytes, times: int) -> int:
     """Scan the same bytes many times, for the benchmark; return the last error."""
+
+def receive_whole(data: bytes, table: Fanout | None = None, now: float = 0.0) -> Message | None:
+    """Scan one whole message of a transport that keeps messages apart; None when it went to the table.
+
+    That does a response to one of its NOTIFYs. Bytes behind the body are dropped (RFC 3261 section 18.3).
+    """
 
 @final
 class Framer:
@@ -149,6 +160,55 @@ def build_response(
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
 
+def hash_hex(kind: int, text: bytes) -> str:
+    """Return a hash in small hex digits; `kind` is 0 for MD5, 1 for SHA-256, 2 for SHA-512/256."""
+
+@final
+class NonceUse:
+    """One nonce: which counts came, and who last proved with it to be whom."""
+
+@final
+class Nonces:
+    """The nonces that proofs came with, each with the counts that are used up.
+
+    Nothing is kept of a nonce that was only given out. What no longer fits goes, oldest first, and a nonce that is
+    not known counts as used up when it is no younger than one that went.
+    """
+
+    def __init__(self, capacity: int) -> None: ...
+    def __len__(self) -> int: ...
+    def use(self, nonce: bytes, count: int, issued_at: float, expires_at: float, now: float) -> bool:
+        """Use up one count of a nonce of ours; False when it is used up or was forgotten."""
+    def remember(
+        self,
+        nonce: bytes,
+        kind: int,
+        username: bytes,
+        realm: bytes,
+        ha1: bytes,
+        user: str,
+        host: str,
+        identity: Any,
+        anyone: bool,
+    ) -> None:
+        """Know who proved something with a nonce, so that `screen` recognises the next proof.
+
+        `kind` is that of `hash_hex`; `ha1` its H(A1) in hex; `user` and `host` are the address of record; `anyone`
+        says that they may publish for others.
+        """
+    def forget_users(self) -> None:
+        """Let every next proof be checked against what the table of users says now."""
+    def recognise(self, message: Message, now: float) -> Any:
+        """Return the identity that a request is proven to have with the next count of a nonce that served before.
+
+        None when that takes a closer look; the count is used up only when it is proven.
+        """
+    def screen(self, messages: list[Message], now: float) -> list[Message]:
+        """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
+
+        Returns the plain ones of which more must be known: who sent them, or whether they may send that.
+        """
+
 EVENT_KINDS: tuple[str, ...]
 FLIGHTS: tuple[str, ...]
 ROW_STATES: tuple[str, ...]
@@ -186,6 +246,8 @@ class ServerTransactions:
         """
     def ordinary(self) -> dict[str, tuple[int, int]]:
         """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
+    def look_closer(self, request: Message) -> None:
+        """Let a request that looked plain take the general way."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -210,6 +272,8 @@ class SubscriptionFacts(NamedTuple):
     expires_at: int
     subscribed_at: int
     row_id: int
+    explicit: bool
+    """Whether UDP was asked for by name (see `set_target`)."""
     """Names the subscription's row in the database; 0 for a fetch."""
 
 class SubscriptionSlab:
@@ -231,14 +295,17 @@ class SubscriptionSlab:
         contact_user: bytes = ...,
         expires_offset_s: int = ...,
         segmenting: bool = ...,
+        datagram_most: int = ...,
         shard: int = ...,
+        allow_events: bytes = ...,
+        gruu: bool = ...,
     ) -> None: ...
     def add_link(self, fd: int, *, reliable: bool, via: bytes, contact: bytes) -> int: ...
+    def pair_links(self, link: int, stream: int) -> None: ...
     def reserve(self) -> int: ...
     def reserve_tagged(self, to_tag: bytes) -> int: ...
     def to_tag(self, slot: int) -> bytes: ...
     def contact(self, slot: int, link: int) -> bytes: ...
-    def set_target(self, slot: int, link: int, host: str, port: int, flow: int = ...) -> None: ...
     def retarget(self, slot: int, uri: bytes, route: bytes) -> None: ...
     def find(self, request: Message) -> int: ...
     def find_tag(self, to_tag: bytes, call_id: bytes, from_tag: bytes) -> int: ...
@@ -254,7 +321,24 @@ class SubscriptionSlab:
         """The bytes held by rows, groups, targets and texts."""
     def __len__(self) -> int: ...
 
-class WatcherTable(SubscriptionSlab):
+class SubscriptionHops(SubscriptionSlab):
+    """Rows with their next hops."""
+
+    def set_target(
+        self, slot: int, link: int, host: str, port: int, flow: int = ..., *, explicit: bool = ...
+    ) -> None: ...
+    def doubt(self, slot: int) -> None:
+        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
+    def believe(self, slot: int) -> None:
+        """Know that a row's target asked for its NOTIFYs itself."""
+    def unproven(self, slot: int) -> bool:
+        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
+    def asked(self, slot: int) -> bool:
+        """Return True when such a target has got its one NOTIFY."""
+    def doubts(self, host: str) -> int:
+        """Return how many rows without proof have NOTIFYs sent to an address."""
+
+class WatcherTable(SubscriptionHops):
     """Subscriptions by resource."""
 
     def add_group(self, event: bytes, *, individual: bool = ...) -> int: ...
@@ -262,6 +346,7 @@ class WatcherTable(SubscriptionSlab):
     def group_pending(self, gid: int) -> int: ...
     def group_slots(self, gid: int) -> list[int]: ...
     def drop_group(self, gid: int) -> bool: ...
+    def find_gruu(self, user: bytes, key: bytes) -> int: ...
     def set_body(self, gid: int, view: int, tail: bytes | None) -> bool: ...
     def fill(
         self,
@@ -287,14 +372,6 @@ class WatcherTable(SubscriptionSlab):
         It sees the whole document, and is told at its Contact's address over `link`. Raises ValueError when the
         request is not plain or the row in use.
         """
-    def doubt(self, slot: int) -> None:
-        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
-    def believe(self, slot: int) -> None:
-        """Know that a row's target asked for its NOTIFYs itself."""
-    def unproven(self, slot: int) -> bool:
-        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
-    def doubts(self, host: str) -> int:
-        """Return how many rows without proof have NOTIFYs sent to an address."""
     def usage(self, owner: int, event: bytes, event_id: bytes) -> int: ...
     def refresh(self, slot: int, *, expires_at: int, remote_cseq: int, cseq_mark: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None: ...
@@ -303,7 +380,7 @@ class WatcherTable(SubscriptionSlab):
 class NotifyFlights(WatcherTable):
     """What shall be sent, and what became of what was sent."""
 
-    def notify_group(self, gid: int) -> int: ...
+    def notify_group(self, gid: int, view: int = ...) -> int: ...
     def notify(self, slot: int) -> None: ...
     def notify_row(self, slot: int, tail: bytes) -> None: ...
     def ready(self, slot: int) -> bool: ...
@@ -315,11 +392,16 @@ class NotifyFlights(WatcherTable):
     def has_work(self) -> bool: ...
     def take_events(self) -> list[tuple[int, str, int, int]]: ...
     def match(self, response: Message, now: float) -> bool: ...
-    def fail_flight(self, slot: int, status: int) -> None: ...
     def tick(self, now: float) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
-class Fanout(NotifyFlights):
+class SwitchingFlights(NotifyFlights):
+    """NOTIFYs that leave by another link than their target's, for their size alone."""
+
+    def switched(self, slot: int) -> bool: ...
+    def fail_flight(self, slot: int, status: int, *, carried: bool = ...) -> None: ...
+
+class Fanout(SwitchingFlights):
     """The watcher table with its way out."""
 
     def pump(self, now: float, budget: int = ...) -> int: ...
@@ -339,11 +421,12 @@ class Buckets:
     def take(self, key: bytes, now: float) -> float:
         """Take a token from the bucket of a key; return 0.0, or the seconds until there is one."""
     def sift(
-        self, requests: list[Message], who: Callable[[Message], str], now: float
+        self, requests: list[Message], who: Callable[[Message], str], now: float, proven_only: bool = ...
     ) -> tuple[list[Message], list[tuple[Message, float]]]:
         """Return (the requests of users who have a token, [(request, seconds to wait)] of the others).
 
-        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only.
+        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only. With
+        `proven_only` requests that ask for proof are not counted without it.
         """
 
 class Gate:
@@ -501,6 +584,8 @@ class Subscribing:
         expires_offset_s: int,
         boot: int,
         domains: frozenset[str],
+        asserted: dict[int, Any],
+        nat: bool = ...,
         *,
         trusted: tuple[IPv4Network | IPv6Network, ...] = ...,
         unproven_per_target: int = ...,
@@ -629,6 +714,7 @@ class LoadPeer(LoadFlights):
         sockets: int = ...,
         addresses: int = ...,
         expires_s: int = ...,
+        proof: int = ...,
         t1_s: float = ...,
         t2_s: float = ...,
         loss: float = ...,

@@ -8,10 +8,11 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
-from presence._fastcore import Buckets, Fanout, Gate, Message, Networks, ServerTransactions
+from presence import guards
+from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
-from presence.errors import ConfigError, StoreError, Unavailable
+from presence.errors import ConfigError, SipError, StoreError
 from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
@@ -21,20 +22,22 @@ from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
-from presence.publication.quota import Most as MostPublications
-from presence.publication.quota import Quota as PublicationQuota
 from presence.registration.registrar import Registrar
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.lanes import Lanes
-from presence.sip.rates import UserRates
+from presence.sip.resolution import Resolver
 from presence.store.base import Store
+from presence.subscription.aiming import Aiming
 from presence.subscription.book import Book
 from presence.subscription.dialog import AllowedTargets
 from presence.subscription.ending import Ending
+from presence.subscription.migration import Migration
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.ordinary import Ordinary
-from presence.subscription.quota import Most, Quota
+from presence.subscription.proof import Proof
+from presence.subscription.relocating import Relocating
+from presence.subscription.request import Acceptance
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
@@ -46,6 +49,7 @@ SLICE = 256
 
 BINDINGS_PURGE_S = 60.0
 
+DAY_S = 86_400
 
 PLUGINS = "presence.event_packages"
 """The entry point group by which an installed distribution brings event packages of its own."""
@@ -57,13 +61,18 @@ def load_packages() -> Registry:
     Raises ConfigError for one that cannot be had: a package an operator counts on must not be silently missing.
     """
     registry = Registry()
-    for package in (PresencePackage(), WatcherInfoPackage("presence"), MessageSummaryPackage()):
+    for package in (PresencePackage(), MessageSummaryPackage()):
         registry.register(package)
     for plugin in entry_points(group=PLUGINS):
         try:
             registry.register(plugin.load()())
         except Exception as error:
             raise ConfigError(f"event package {plugin.name} ({plugin.value}) cannot be loaded: {error}") from error
+    for name in registry.names:
+        # Each has watchers, and so has that (RFC 3857 section 3); deeper recursions nobody may see (section 4.6).
+        for watched in (name, f"{name}.winfo"):
+            if registry.get(f"{watched}.winfo") is None and not name.endswith(".winfo"):
+                registry.register(WatcherInfoPackage(watched))
     return registry
 
 
@@ -107,74 +116,73 @@ class Node:
         *,
         boot: int,
         registry: Registry | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self.tally = tally
         self._store = store
         self._registry = registry or load_packages()
+        self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
         now = clock.now()
         serve = config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
+        self.table = self._build_table(now)
+        self.endpoint = Endpoint(
+            self.transactions,
+            tally,
+            software=serve.software,
+            allow_events=", ".join(self._registry.names),
+            dated=serve.date,
+            supported="gruu" if config.presence.gruu else "",
+        )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
-        self.table = Fanout(
+        self._identity = guards.build_identity(config, store, self.endpoint, tally)
+        self.gate = guards.build_gate(config.limits, now)
+        self._users = guards.build_user_rates(config, self.endpoint, now)
+        self.compositor = self._build_compositor(now)
+        interval_s = config.presence.notify_interval_s
+        self.notify = Notify(self.table, self._registry, self.compositor.document, tally, interval_s=interval_s)
+        self.ways = Ways()
+        allowed = AllowedTargets(serve.target_networks)
+        self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
+        self.book = Book(self.table, self.notify, self.ways, allowed, boot=boot)
+        self._build_notifier()
+        self._serve(frozenset(serve.domain))
+        tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
+        tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
+        tally.refreshers += [self._count_notifies, self._count_ordinary, self._count_lookups]
+        tally.refreshers.append(partial(guards.count_gate, self.gate, tally))
+        self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
+
+    def _build_table(self, now: float) -> Fanout:
+        settings, serve = self.config.presence, self.config.server
+        return Fanout(
             secrets.token_bytes(16),
             now,
             t1_ms=serve.timer_t1_ms,
             t2_ms=serve.timer_t2_ms,
             user_agent=serve.software.encode(),
-            contact_user=config.presence.contact_user.encode(),
-            expires_offset_s=config.presence.expires_offset,
+            contact_user=settings.contact_user.encode(),
+            expires_offset_s=settings.expires_offset,
             segmenting=serve.udp_segmentation,
+            datagram_most=serve.udp_max_bytes,
+            allow_events=", ".join(self._registry.names).encode(),
+            gruu=settings.gruu,
         )
-        self.endpoint = Endpoint(
-            self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
-        )
-        self._users: UserRates | None = None
-        self._limit_rates(now)
-        self.compositor = self._build_compositor(now)
-        self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
-        self.ways = Ways()
-        self.book = Book(self.table, self.notify, self.ways, boot=boot)
-        self._build_notifier()
-        self._serve(frozenset(serve.domain))
-        tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
-        tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
-        tally.refreshers += [self._count_notifies, self._count_ordinary]
-        self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
-
-    def _limit_rates(self, now: float) -> None:
-        limits = self.config.limits
-        self.gate = Gate(
-            secrets.token_bytes(16),
-            now,
-            allow=limits.allowed,
-            deny=limits.denied,
-            trusted=limits.trusted_networks,
-            source_rate=limits.source_rate,
-            source_burst=limits.source_burst,
-            source_prefix=limits.source_prefix,
-        )
-        if limits.user_rate:
-            buckets = Buckets(secrets.token_bytes(16), now, limits.user_rate, limits.user_burst)
-            self._users = UserRates(buckets, self.endpoint)
-        self.tally.refreshers.append(self._count_gate)
 
     def _build_compositor(self, now: float) -> Compositor:
-        settings, most = self.config.presence, self.config.limits
-        quota = PublicationQuota(
-            MostPublications(most.publications, most.publications_per_user, most.publications_per_source),
-            Networks(most.trusted_networks),
-        )
+        settings = self.config.presence
         return Compositor(
             self._registry,
             self._store,
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
-            quota,
+            guards.build_publication_quota(self.config.limits),
             endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
+            home=self.config.server.home,
             now=now,
             changed=self._changed,
         )
@@ -182,39 +190,51 @@ class Node:
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self._allowed = AllowedTargets(serve.target_networks)
         self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
             settings.expires_offset,
-            self._allowed,
+            self._aiming,
             frozenset(serve.domain),
+            serve.home,
+            settings.waiting_subs_daysno * DAY_S,
+            self._acceptance(),
             most.trusted_networks,
             most.unproven_per_target,
         )
-        self._quota = quota = Quota(
-            self.table,
-            Most(
-                most.subscriptions,
-                most.subscriptions_per_watcher,
-                most.subscriptions_per_source,
-                most.subscriptions_per_presentity,
-            ),
-            Networks(most.trusted_networks),
-        )
+        self._quota = quota = guards.build_subscription_quota(most, self.table)
+        proof = Proof(self.table, most.trusted_networks, most.unproven_per_target)
         self.book.on_forget = quota.leave
         self.notifier = Notifier(
-            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits, quota
+            self._registry,
+            self.table,
+            self._store,
+            self.policy,
+            self.notify,
+            self.book,
+            ending,
+            limits,
+            quota,
+            proof,
+            self._resolver,
         )
         self._ordinary: Ordinary | None = None
-        if self.policy is OPEN:
+        if self.policy is OPEN and settings.answer_202 != "always":
             self._ordinary = Ordinary(
                 self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
-        self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures)
+        relocating = Relocating(self.table, self.book, proof, self._resolver)
+        self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
+        self.migration = Migration(self.notify, ending)
+
+    def _acceptance(self) -> Acceptance:
+        settings = self.config.presence
+        supported = "Supported: gruu\r\n" if settings.gruu else ""
+        allow_events = f"Allow-Events: {', '.join(self._registry.names)}\r\n"
+        return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
@@ -235,6 +255,11 @@ class Node:
         """Let somebody hear of answers, ends and faults."""
         self.endpoint.observer = self._ending.observer = observer
 
+    def open_ways(self) -> None:
+        """Know which listeners stand in for each other, now that all of them are there."""
+        for link, stream in self.ways.streams():
+            self.table.pair_links(link, stream)
+
     def load(self) -> tuple[int, int]:
         """Take over what the database holds and queue a NOTIFY for every watcher; return (taken, refused) rows."""
         now = self.clock.now()
@@ -250,18 +275,25 @@ class Node:
             self.book,
             self._registry,
             self.policy,
+            self._ending,
             ways=self.ways,
-            allowed=self._allowed,
+            aiming=self._aiming,
         )
-        loaded = restorer.load(now)
+        counts = restorer.load(now)
         self._quota.restore(self.notify.all(), restorer.sources)
-        return loaded
+        if self.config.auth.trusted:
+            restorer.load_asserted()
+        if self.config.server.domain:
+            self._ending.end_outside(frozenset(self.config.server.domain), now)
+        return counts
 
     def receive(self, messages: list[Message], now: float) -> None:
         """Handle messages in the order they came."""
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
         self.endpoint.now = now
+        if self._identity is not None:
+            messages = self._identity.screen(messages, now)
         if self._users is not None:
             messages = self._users.sift(messages, now)
         messages = self.compositor.handle_ordinary(messages, now)
@@ -287,6 +319,7 @@ class Node:
         self.table.tick(now)
         self.compositor.tick(now)
         self._upkeep.tick(now)
+        self.migration.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
@@ -300,7 +333,8 @@ class Node:
 
     def pending(self) -> int:
         """Return how many changes wait for their commit."""
-        return len(self.compositor.lanes) + len(self.book.lanes) + len(self._registrations)
+        lookups = 0 if self._resolver is None else len(self._resolver)
+        return len(self.compositor.lanes) + len(self.book.lanes) + len(self._registrations) + lookups
 
     # ---- inside ----
 
@@ -326,27 +360,26 @@ class Node:
 
         def committed(error: StoreError | None) -> None:
             if error is not None:
-                transaction.refuse(Unavailable())
+                # RFC 3261 section 10.3: it fails with 500, and no binding has changed.
+                transaction.refuse(SipError(headers=(("Retry-After", "5"),)))
             else:
                 transaction.reply(200, result.headers)
             self._registrations.leave(aor)
 
-        self._store.submit(result.writes, committed)
+        try:
+            self._store.submit(result.writes, committed)
+        except StoreError as error:
+            committed(error)
 
     def _purge_bindings(self, now: float) -> None:
         if now >= self._purge_at:
             self._purge_at = now + BINDINGS_PURGE_S
-            days_s = self.config.presence.waiting_subs_daysno * 86400
+            days_s = self.config.presence.waiting_subs_daysno * DAY_S
             writes = [
                 ("bindings_purge", (int(now),)),
                 ("watchers_purge_pending", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
-
-    def _count_gate(self) -> None:
-        counts = self.gate.counters()
-        for name, reason in (("denied", "denied address"), ("over_rate", "over rate"), ("held_back", "held back")):
-            self.tally.drops[reason] = counts[name]
 
     def _count_ordinary(self) -> None:
         for method, (came, accepted) in self.transactions.ordinary().items():
@@ -355,7 +388,11 @@ class Node:
             self.tally.responses[method, 200] += accepted - accepted_before
             self._counted[method] = (came, accepted)
 
+    def _count_lookups(self) -> None:
+        if self._resolver is not None:
+            self.tally.lookups.update(self._resolver.counts())
+
     def _count_notifies(self) -> None:
         counts = self.table.counters()
-        for name in ("sent", "retransmitted", "failed", "coalesced"):
+        for name in ("sent", "retransmitted", "failed", "coalesced", "switched", "fallen_back"):
             self.tally.notifies[name] = counts[name]

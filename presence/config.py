@@ -12,7 +12,9 @@ from presence.settings import (
     RESERVED,
     SECTIONS,
     SETTINGS,
+    Auth,
     Database,
+    Dns,
     Http,
     Limits,
     Log,
@@ -21,6 +23,8 @@ from presence.settings import (
     Refused,
     Server,
     Setting,
+    Tls,
+    Ws,
 )
 from presence.shape import is_loopback
 
@@ -47,6 +51,10 @@ class Config:
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
+    tls: Tls = field(default_factory=Tls)
+    ws: Ws = field(default_factory=Ws)
+    dns: Dns = field(default_factory=Dns)
+    auth: Auth = field(default_factory=Auth)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)
@@ -181,6 +189,23 @@ def _check_together(config: Config) -> None:
     fixed = [listener for listener in config.server.listeners if listener.port]
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")
+    _check_tls(config)
+
+
+def _check_tls(config: Config) -> None:
+    tls = config.tls
+    if not tls.certificate:
+        for entry, listener in zip(config.server.listen, config.server.listeners, strict=True):
+            if listener.transport in ("tls", "wss"):
+                raise ConfigError(
+                    f"server.listen = {quote(entry)} in {config.origin('server', 'listen')} needs a certificate: "
+                    "say tls.certificate and tls.key (docs/operation.md has how to make one)"
+                )
+    if tls.client_certificates != "none" and not tls.client_ca:
+        raise ConfigError(
+            f"tls.client_certificates = {quote(tls.client_certificates)} in "
+            f"{config.origin('tls', 'client_certificates')} needs tls.client_ca: who vouches for clients"
+        )
 
 
 def _check_order(config: Config, low: str, high: str) -> None:
@@ -193,11 +218,11 @@ def _check_order(config: Config, low: str, high: str) -> None:
 
 
 def _check_reach(config: Config) -> None:
-    """Nobody is asked who they are yet, so being reachable from elsewhere must be somebody's decision."""
+    """To serve other machines whose requests nobody has to prove must be somebody's decision."""
     if config.server.allow_unauthenticated:
         return
     for entry, listener in zip(config.server.listen, config.server.listeners, strict=True):
-        if not is_loopback(listener.host):
+        if not config.auth.required and not is_loopback(listener.host):
             raise _reachable("server.listen", entry, config.origin("server", "listen"))
     address = config.http.address
     if address is not None and not is_loopback(address[0]):
@@ -207,5 +232,6 @@ def _check_reach(config: Config) -> None:
 def _reachable(name: str, entry: str, origin: str) -> ConfigError:
     return ConfigError(
         f"{name} = {quote(entry)} in {origin} can be reached from other machines, whose requests are not "
-        "authenticated; listen on loopback, or accept that with server.allow_unauthenticated = true"
+        "authenticated; listen on loopback, ask for proof with auth.required = true (SIP only), or accept that with "
+        "server.allow_unauthenticated = true"
     )

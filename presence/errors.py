@@ -37,6 +37,17 @@ class BadRequest(SipError):
     status, reason = 400, "Bad Request"
 
 
+class Unauthorized(SipError):
+    """Nobody knows who sent it; carries the challenges (RFC 3261 section 21.4.2)."""
+
+    status, reason = 401, "Unauthorized"
+
+    def __init__(self, why: str, headers: Headers) -> None:
+        super().__init__(headers=headers)
+        self.why = why
+        """For the operator: what was wrong, in a constant word or two."""
+
+
 class Forbidden(SipError):
     """Understood and refused (RFC 3261 section 21.4.4)."""
 
@@ -137,6 +148,12 @@ class TooManyRequests(SipError):
     """The user sends faster than is served; carries Retry-After (RFC 3261 section 21.5.1)."""
 
     status, reason = 500, "Too Many Requests"
+
+
+class UnknownMethod(SipError):
+    """A method nobody here has heard of; carries Allow (RFC 3261 section 21.5.2)."""
+
+    status, reason = 501, "Not Implemented"
 
 
 class VersionNotSupported(SipError):

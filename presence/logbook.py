@@ -6,6 +6,7 @@ Lines about a peer's message carry `call_id`, about a presentity `aor` (its URI)
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
@@ -32,7 +33,7 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
         processors=[*shared, *final],
         # Methods below the level are empty functions, so that a debug line costs a call and no more.
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Patient(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -49,6 +50,21 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
 def open_log(**fields: str) -> FilteringBoundLogger:
     """Return a log whose lines all carry these fields."""
     return cast(FilteringBoundLogger, structlog.get_logger(**fields))
+
+
+class _Patient:
+    """A stream that takes a line or leaves it out: a full disk must not stop whoever tells of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class Journal:

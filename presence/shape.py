@@ -5,6 +5,12 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from presence.errors import BadRequest
+from presence.sip.headers import parse_uri
+from presence.values import Aor
+
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+
 
 class Listener(NamedTuple):
     """Where SIP is received: transport, IP address without brackets, port."""
@@ -36,9 +42,9 @@ def write_address(host: str, port: int) -> str:
 
 
 def parse_listener(text: str) -> Listener:
-    """Return the parts of udp:ADDRESS:PORT or tcp:ADDRESS:PORT."""
+    """Return the parts of TRANSPORT:ADDRESS:PORT."""
     transport, _, address = text.partition(":")
-    if transport.lower() not in ("udp", "tcp"):
+    if transport.lower() not in TRANSPORTS:
         raise ValueError(text)
     return Listener(transport.lower(), *parse_address(address))
 
@@ -46,6 +52,22 @@ def parse_listener(text: str) -> Listener:
 def is_loopback(host: str) -> bool:
     """Return whether only programs of this machine can reach that IP address."""
     return ip_address(host).is_loopback
+
+
+def parse_user(text: str) -> Aor:
+    """Return the address of record of user@domain or of its SIP URI."""
+    try:
+        uri = parse_uri(text if ":" in text else f"sip:{text}")
+        aor = uri.aor()
+    except BadRequest:
+        raise ValueError(text) from None
+    if not aor.username or uri.scheme not in ("sip", "sips") or uri.port or uri.params or uri.headers:
+        raise ValueError(text)
+    return aor
+
+
+def _user(text: str) -> str:
+    return "@".join(parse_user(text))
 
 
 def _listener(text: str) -> str:
@@ -74,17 +96,29 @@ def _or_nothing(shape: Shape) -> Shape:
     return Shape(f"{shape.allowed}, or empty", lambda text: shape.canonical(text) if text else text)
 
 
-LISTENER = Shape("udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets", _listener)
+LISTENER = Shape(
+    "udp:ADDRESS:PORT, or tcp, tls, ws or wss in place of udp, with an IP address, IPv6 in brackets", _listener
+)
 ADDRESS_OR_NOTHING = _or_nothing(Shape("ADDRESS:PORT with an IP address, IPv6 in brackets", _address))
 DOMAIN = Shape("a host name or an IP address, without port", _domain)
 HOST_OR_NOTHING = _or_nothing(DOMAIN)
 NETWORK = Shape("a network such as 192.0.2.0/24 or 2001:db8::/32", lambda text: str(ip_network(text)))
+USER = Shape("a user such as alice@example.com", _user)
+ALGORITHM = Shape("MD5, SHA-256 or SHA-512-256", lambda text: _matching("MD5|SHA-256|SHA-512-256", text.upper()))
+REALM_OR_NOTHING = _or_nothing(
+    Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+)
 PATH = Shape(
     "a file name in UTF-8 without control characters",
     lambda text: _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,4096}", text),
 )
 PATH_OR_NOTHING = _or_nothing(PATH)
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+ORIGIN = Shape(
+    "an origin such as https://phone.example.com",
+    lambda text: _matching(r"[a-z][a-z0-9+.-]*://[!-~]+", text.rstrip("/").lower()),
+)
+"""What a browser says a page came from (RFC 6454 section 6.2)."""
 CONTACT_USER = Shape(
     # RFC 3261 section 25.1, `user` without escapes, which nothing here would undo.
     "letters, digits and -_.!~*'()&=+$,;?/ only, or empty",

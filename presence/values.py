@@ -6,14 +6,19 @@ from typing import NamedTuple
 
 
 class Aor(NamedTuple):
-    """An address of record, canonical: user part unescaped, host in lower case, no port or parameters."""
+    """An address of record, canonical: user part unescaped, host in lower case, no port or parameters.
+
+    A telephone number of no domain has '' for its domain.
+    """
 
     username: str
     domain: str
 
     @property
     def uri(self) -> str:
-        """The SIP URI, as the database and documents spell it."""
+        """The SIP URI, or tel for a number of no domain, as the database and documents spell it."""
+        if not self.domain:
+            return f"tel:{self.username}"
         return f"sip:{self.username}@{self.domain}" if self.username else f"sip:{self.domain}"
 
 

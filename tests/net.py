@@ -1,7 +1,8 @@
 """A network in memory and a clock by hand around one presence node.
 
 Everything that passes is bytes and goes through the real parser. Datagrams can be lost, doubled and delayed (so
-overtake each other) by a seeded random; connections are reliable. `Network.advance` is the only time there is.
+overtake each other) by a seeded random; connections keep the order, and can be cut with what is under way on them.
+`Network.advance` is the only time there is.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class Faults:
-    """What happens to a datagram: shares of all, and the longest delay in seconds."""
+    """What happens to a datagram: shares of all, and the longest delay in seconds; streams have delay and cuts."""
 
     drop: float = 0.0
     duplicate: float = 0.0
     delay_s: float = 0.0
+    cut: float = 0.0
+    """The share of writes to a connection at which it breaks."""
 
 
 PERFECT = Faults()
@@ -72,13 +75,32 @@ class TcpOrigin:
         self.net, self.link, self.flow, self.agent = net, link, flow, agent
         self.framer = Framer()
         self.open = True
+        self.carried: set[int] = set()
+        """Slots whose NOTIFYs went out on it."""
+        self._last_at = 0.0
 
     def respond(self, request: Message, response: bytes) -> None:
         self.write(response)
 
     def write(self, data: bytes) -> None:
-        if self.open:
-            self.net.post(0.0, lambda: self.agent.take(data))
+        self.carry(lambda: self._arrive(data))
+
+    def _arrive(self, data: bytes) -> None:
+        # What the agent answers goes back the way the request came.
+        self.agent.connection = self
+        self.agent.take(data)
+
+    def carry(self, deliver: Callable[[], None]) -> None:
+        """Deliver what is written to it in its order, if it stands by then."""
+        net = self.net
+        if not self.open:
+            return
+        if net.faults.cut and net.random.random() < net.faults.cut:
+            net.cut(self)
+            return
+        delay_s = net.random.random() * net.faults.delay_s if net.faults.delay_s else 0.0
+        self._last_at = max(self._last_at, net.clock.at + delay_s)
+        net.post(self._last_at - net.clock.at, lambda: deliver() if self.open else None)
 
 
 class Network:
@@ -99,6 +121,8 @@ class Network:
         self.agents: dict[Address, Agent] = {}
         self.unreachable: list[tuple[Address, bytes]] = []
         """What was sent where nobody is."""
+        self.cut_off: set[Agent] = set()
+        """Agents that a NOTIFY could not reach, its connection being cut twice."""
         self._node_arguments = node_arguments
         self._connections: dict[int, TcpOrigin] = {}
         self._opened: dict[Address, TcpOrigin] = {}
@@ -122,6 +146,7 @@ class Network:
         tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
         self.node.ways.add(UDP_LOCAL, udp)
         self.node.ways.add(TCP_LOCAL, tcp)
+        self.node.open_ways()
         self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
         self.loaded = self.node.load()
 
@@ -130,6 +155,7 @@ class Network:
         for connection in self._connections.values():
             connection.open = False
         self._connections.clear()
+        self._opened.clear()
         if self.path != ":memory:":
             self.store.close()
             self.store = SqliteStore(self.path, durability="os", on_missing=self._missing)
@@ -155,6 +181,12 @@ class Network:
         self.agents[agent.address] = agent
         return agent
 
+    def accept(self, agent: Agent) -> Agent:
+        """Let a UDP agent be reached by connections as well, and return what takes them."""
+        agent.stream = Agent(self, agent.name, *agent.address, "TCP")
+        agent.stream.subscriptions = agent.subscriptions
+        return agent.stream
+
     def connect(self, agent: Agent) -> TcpOrigin:
         """Open a connection between an agent and the node."""
         flow = next(self._flows)
@@ -163,11 +195,24 @@ class Network:
 
     def disconnect(self, agent: Agent) -> None:
         """Break every connection of an agent."""
-        for flow, connection in list(self._connections.items()):
+        for connection in list(self._connections.values()):
             if connection.agent is agent:
-                connection.open = False
-                del self._connections[flow]
+                self.cut(connection)
         agent.connection = None
+
+    def cut(self, connection: TcpOrigin) -> None:
+        """Break a connection; the node does what its TCP listener does then."""
+        if self._connections.pop(connection.flow, None) is None:
+            return
+        connection.open = False
+        table = self.node.table
+        for slot in connection.carried:
+            if table.state(slot) == "free":
+                continue
+            leads_here = table.facts(slot).flow == connection.flow or table.target(slot) == connection.agent.address
+            if leads_here and not table.resend(slot):
+                self.cut_off.add(connection.agent)
+                table.fail_flight(slot, 503)
 
     # ---- what is under way ----
 
@@ -194,7 +239,7 @@ class Network:
         if agent.connection is None or not agent.connection.open:
             agent.connection = self.connect(agent)
         connection = agent.connection
-        self.post(0.0, lambda: self._take_stream(connection, data))
+        connection.carry(lambda: self._take_stream(connection, data))
 
     def _take_datagram(self, agent: Agent, data: bytes) -> None:
         """Do what the UDP socket does with a datagram before it goes up."""
@@ -247,8 +292,14 @@ class Network:
             self.post_to_agent((host, port), data)
             return
         connection = self._connections.get(flow)
+        if connection is None and not port:
+            for slot in slots:
+                self.node.table.fail_flight(slot, 430)
+            return
         if connection is None:
             agent = self.agents.get((host, port))
+            if agent is not None and agent.transport == "UDP":
+                agent = agent.stream
             if agent is None or not agent.listening:
                 self.unreachable += (((host, port), message.raw) for message in Framer().feed(data))
                 for slot in slots:
@@ -257,6 +308,7 @@ class Network:
             connection = self._opened.get((host, port))
             if connection is None or not connection.open:
                 connection = self._opened[host, port] = self.connect(agent)
+        connection.carried.update(slots)
         connection.write(data)
 
     def settle(self) -> None:
@@ -297,9 +349,13 @@ class Agent:
         self.via = f"SIP/2.0/{transport} {literal}:{port};rport"
         self.connection: TcpOrigin | None = None
         self.listening = True
+        self.stream: Agent | None = None
+        """What takes connections at the address of a UDP agent."""
         self.status: int | None = 200
         self.extra: tuple[str, ...] = ()
         """Further header lines of the answers to NOTIFYs."""
+        self.strict = False
+        """Whether a NOTIFY of no subscription is answered 481 (RFC 6665 section 4.1.3)."""
         self.arrivals: list[tuple[float, Message]] = []
         """Every message, retransmissions too, and when it came."""
         self.subscriptions: list[Subscription] = []
@@ -312,7 +368,9 @@ class Agent:
     def send(self, data: bytes, then: Then = lambda response: None) -> None:
         """Send a request; `then` gets its final response, or None when none comes."""
         now = self.net.clock.at
-        self._attempts[parse(data).branch] = _Attempt(data, then, now + T1_S, T1_S, now + 64 * T1_S)
+        # Read from the head alone: `parse` takes no more than a datagram.
+        branch = parse(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n").branch
+        self._attempts[branch] = _Attempt(data, then, now + T1_S, T1_S, now + 64 * T1_S)
         self.net.post_to_node(self, data)
 
     def ask(self, data: bytes) -> Message:
@@ -361,12 +419,15 @@ class Agent:
 
     def _serve(self, notify: Message) -> None:
         if notify.branch not in self._answered:
-            for subscription in self.subscriptions:
-                if subscription.owns(notify):
-                    subscription.take(notify)
-            if self.status is None:
+            owners = [subscription for subscription in self.subscriptions if subscription.owns(notify)]
+            for subscription in owners:
+                subscription.take(notify)
+            if self.strict and not owners:
+                self._answered[notify.branch] = sip.answer(notify, 481)
+            elif self.status is None:
                 return
-            self._answered[notify.branch] = sip.answer(notify, self.status, *self.extra)
+            else:
+                self._answered[notify.branch] = sip.answer(notify, self.status, *self.extra)
         self.net.post_to_node(self, self._answered[notify.branch])
 
     @property
@@ -391,6 +452,25 @@ class Agent:
         subscription = Subscription(self, uri, **fields)
         subscription.refresh(*extra)
         return subscription
+
+
+class Wire(Agent):
+    """The far end of a wire: what comes is kept as it is, also an answer that echoes something malformed."""
+
+    def __init__(self, net: Network, host: str, port: int, transport: str) -> None:
+        super().__init__(net, "wire", host, port, transport)
+        self.heard: list[bytes] = []
+
+    def take(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def answers(self, data: bytes) -> list[Message]:
+        """Send octets and return what comes back, parsed."""
+        self.heard.clear()
+        self.net.agents[self.address] = self
+        self.net.post_to_node(self, data)
+        self.net.settle()
+        return [parse(response) for response in self.heard]
 
 
 @dataclass

@@ -102,6 +102,8 @@ def unfold(head: str) -> list[str]:
 def read_start_line(line: str) -> Slow:
     line = line.rstrip(" \t\r\n")
     if match := re.fullmatch(rf"({TOKEN}) ({URI}) [Ss][Ii][Pp]/2\.0", line):
+        if match[2].lower().startswith("sip") and "?" in match[2].rpartition("@")[2]:
+            raise Malformed("header part in the Request-URI")
         return Slow(True, method=match[1], uri=match[2])
     if match := re.fullmatch(r"[Ss][Ii][Pp]/2\.0 ([1-6][0-9][0-9])(?: (.*))?", line, re.DOTALL):
         return Slow(False, status=int(match[1]), reason=match[2] or "")
@@ -135,12 +137,13 @@ def one_param(params: str, wanted: str) -> str:
 
 
 def tag_of(value: str | None) -> str:
-    display = rf'(?:{QUOTED}{LWS}|[^<;"]*)'
-    match = must(rf"(?:{display}<{URI}>|{URI_WITHOUT_SEMICOLON}){PARAMS}", value)
+    display = rf'(?:{QUOTED}{LWS}|[^<;",]*)'
+    match = must(rf"(?:{display}<{URI}>|{BARE_URI}){PARAMS}", value)
     return one_param(match[1], "tag")
 
 
-URI_WITHOUT_SEMICOLON = rf"{TOKEN}:[!#-:=?-~]+"
+BARE_URI = rf"{TOKEN}:[!#-+\-./0-:=@-~]+"
+"""What needs brackets is not in it: semicolon, comma, question mark."""
 
 
 def number(value: str | None, most: int) -> int | None:

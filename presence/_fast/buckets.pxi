@@ -131,16 +131,20 @@ cdef class Buckets:
         """Take a token from the bucket of a key; return 0.0, or the seconds until there is one."""
         return self.spend(pr_hash(key, <uint32_t>len(key), self.seed), now)
 
-    def sift(self, list requests, object who, double now):
+    def sift(self, list requests, object who, double now, bint proven_only=False):
         """Return (the requests of users who have a token, [(request, seconds to wait)] of the others).
 
-        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only.
+        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only. With
+        `proven_only` requests that ask for proof are not counted without it.
         """
         cdef list admitted = [], refused = []
         cdef Message request
         cdef double wait
         for request in requests:
             # No answer goes to an ACK, and one to what is malformed costs less than to look who sent it.
+            if proven_only and request.identity is None and request.m.method in (M_SUBSCRIBE, M_PUBLISH, M_REGISTER):
+                admitted.append(request)
+                continue
             if request.m.is_request and request.m.method != M_ACK and not request.m.error:
                 wait = self.spend(self.user_key(request, who), now)
                 if wait > 0.0:
@@ -155,7 +159,7 @@ cdef class Buckets:
         cdef Span text
         cdef bytes name
         # Who only says that he is somebody spends nothing of that one's.
-        cdef bint proven = getattr(request, "identity", None) is not None
+        cdef bint proven = request.identity is not None
         cdef uint64_t key = ~self.seed if proven else self.seed
         if (not proven and m.first[<int>H_FROM]
                 and plain_address(m, m.headers[m.first[<int>H_FROM] - 1].value, m.from_tag, &uri, &text)):

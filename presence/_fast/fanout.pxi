@@ -1,7 +1,7 @@
 # Fan-out: NOTIFYs rendered from rows and sent in batches; a retransmission is rendered again, never stored.
-# Uses: flights, datagrams' batches. Used by: Python.
+# Uses: switching, datagrams' batches. Used by: Python.
 
-cdef class Fanout(NotifyFlights):
+cdef class Fanout(SwitchingFlights):
     """The watcher table with its way out. Not thread-safe; `pump` releases the GIL while it renders and sends."""
 
     # ---- sending ----
@@ -28,7 +28,9 @@ cdef class Fanout(NotifyFlights):
         else:
             drop_body(row.flying)
             row.flying = NULL
-            if row.state == ROW_ACTIVE or (row.state == ROW_TERMINATED and row.flags & FLAG_FINAL_BODY):
+            # Who is pending sees a document that says so, at most, never the whole one.
+            if (row.state == ROW_ACTIVE or (row.state == ROW_PENDING and row.view != 1)
+                    or (row.state == ROW_TERMINATED and row.flags & FLAG_FINAL_BODY)):
                 if row.view < group.view_count:
                     body = group.views[row.view]
                 if body != NULL:
@@ -40,10 +42,11 @@ cdef class Fanout(NotifyFlights):
         until = <double>row.expires_at - self.expires_offset_s
         row.flying_left = <uint32_t>(until - now + 0.999) if until > now else 0
         row.flight = FLIGHT_FLYING
+        row.flags &= ~FLAG_STREAM
         row.began_ms = self.milliseconds(now)
         row.interval_ms = self.t1_ms
-        if row.proof:
-            row.proof = PROOF_ASKED
+        if row.flags & FLAG_UNPROVEN:
+            row.flags |= FLAG_ASKED
         self.in_flight += 1
         self.sent += 1
         return True
@@ -52,15 +55,16 @@ cdef class Fanout(NotifyFlights):
         # An upper bound of what render writes.
         cdef Link* link = &self.links[self.targets[row.target].link]
         cdef Group* group = &self.groups[row.group]
-        return (700 + block_room(&self.texts, row.text) + link.via_size + link.contact_size + group.local_size
+        return (720 + self.allow_events_size + block_room(&self.texts, row.text) + self.links[self.way_of(row)].via_size + link.contact_size + group.local_size
                 + group.event_size + self.user_agent_size + self.contact_user_size)
 
     cdef uint32_t render(self, uint32_t slot, char* out) noexcept nogil:
         # The head of the row's NOTIFY up to Subscription-State; the same bytes again for a retransmission.
         cdef Row* row = &self.rows[slot]
         cdef Group* group = &self.groups[row.group]
-        cdef uint16_t way = self.targets[row.target].link
-        cdef Link* link = &self.links[way]
+        # Our Contact stays what it is when one NOTIFY takes another way than the others.
+        cdef uint16_t home = self.targets[row.target].link
+        cdef Link* link = &self.links[self.way_of(row)]
         cdef char* p = out
         cdef Parts parts
         self.read_parts(row, &parts)
@@ -98,13 +102,18 @@ cdef class Fanout(NotifyFlights):
         if parts.size[PART_LOCAL_CONTACT]:
             p = emit(p, parts.at[PART_LOCAL_CONTACT], parts.size[PART_LOCAL_CONTACT])
         else:
-            p += self.write_contact(row, way, p)
+            p += self.write_contact(row, home, p)
         p = emit(p, b">\r\nEvent: ", 10)
         p = emit(p, group.event, group.event_size)
         if parts.size[PART_EVENT_ID]:
             p = emit(p, b";id=", 4)
             p = emit(p, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID])
         p = emit(p, b"\r\n", 2)
+        if row.flying_cseq == 1:
+            # The request that makes the dialog for the subscriber says it (RFC 6665 sections 4.4.1 and 4.4.4).
+            p = emit(p, self.allow_events_text, self.allow_events_size)
+        if self.gruu:
+            p = emit(p, b"Supported: gruu\r\n", 17)
         p = emit(p, self.user_agent_text, self.user_agent_size)
         self.pad_at = <uint32_t>(p - out) - 2
         if row.flying_state == ROW_TERMINATED:
@@ -132,7 +141,8 @@ cdef class Fanout(NotifyFlights):
         """
         cdef uint32_t slot, count = 0
         cdef uint32_t slots[SLICE]
-        cdef U32Vector elsewhere
+        cdef Target* target
+        cdef Link* link
         if self.ring_count == 0:
             # Most turns send nothing: giving up the interpreter lock would cost more than they do.
             return 0
@@ -141,7 +151,7 @@ cdef class Fanout(NotifyFlights):
                 self.window_ms = self.milliseconds(now)
                 self.credit = self.window
             budget = <uint32_t>max(<int64_t>0, min(<int64_t>budget, self.credit))
-        memset(&elsewhere, 0, sizeof(U32Vector))
+        self.now_s, self.now_ms = <uint32_t>now, self.milliseconds(now)
         with nogil:
             while budget and self.ring_count:
                 slot = self.ring[self.ring_head]
@@ -152,8 +162,16 @@ cdef class Fanout(NotifyFlights):
                     continue
                 budget -= 1
                 self.credit -= 1
-                if self.links[self.targets[self.rows[slot].target].link].fd < 0:
-                    vector_push(&elsewhere, slot)
+                target = &self.targets[self.rows[slot].target]
+                link = &self.links[self.way_of(&self.rows[slot])]
+                if target.port == 0 and target.flow == 0:
+                    self.rows[slot].flags &= ~FLAG_ASKED
+                    self.fail(slot, 430, 0)
+                    continue
+                if link.fd < 0:
+                    if not link.reliable:
+                        self.measure(slot)
+                    vector_push(&self.elsewhere, slot)
                     continue
                 slots[count] = slot
                 count += 1
@@ -161,15 +179,20 @@ cdef class Fanout(NotifyFlights):
                     self.send_slice(slots, count)
                     count = 0
             self.send_slice(slots, count)
+            for count in range(self.elsewhere.count):
+                if self.rows[self.elsewhere.items[count]].flags & FLAG_STREAM:
+                    # No timer E any more.
+                    self.arm_transaction(self.elsewhere.items[count], now, False)
             if self.ring_count == 0 and self.ring_capacity > RING_KEPT:
                 free(self.ring)
                 self.ring = NULL
                 self.ring_capacity = 0
         try:
-            if elsewhere.count:
-                self.hand_over(&elsewhere)
+            if self.elsewhere.count:
+                self.hand_over(&self.elsewhere)
         finally:
-            free(elsewhere.items)
+            free(self.elsewhere.items)
+            memset(&self.elsewhere, 0, sizeof(U32Vector))
         if self.window and self.credit <= 0:
             return 0
         return self.ring_count
@@ -198,7 +221,7 @@ cdef class Fanout(NotifyFlights):
                 return False
         elif row.flight == FLIGHT_FLYING and row.flags & FLAG_RESEND:
             row.flags &= ~FLAG_RESEND
-            if row.proof:
+            if row.flags & (FLAG_UNPROVEN | FLAG_ASKED) == FLAG_UNPROVEN:
                 # It has got another target since, which did not ask for it.
                 self.arm_transaction(slot, now, again)
                 return False
@@ -273,6 +296,8 @@ cdef class Fanout(NotifyFlights):
             shortest = min(shortest, blanks)
         if length - shortest > SEGMENT_SLACK or length * run > MAX_MESSAGE - 28:
             return False
+        if length > self.datagram_most and self.may_switch(target):
+            return False
         if length > SEGMENT_BYTES_MAX and not is_loopback(target.address):
             # What a link would have to fragment is no segment.
             return False
@@ -302,12 +327,27 @@ cdef class Fanout(NotifyFlights):
             self.deliver(batch)
         batch.fd = link.fd
         size = self.render(slot, batch.next)
+        if size + (row.flying.size if row.flying != NULL else 0) > self.datagram_most and self.may_switch(target):
+            row.flags |= FLAG_STREAM
+            self.switched_count += 1
+            vector_push(&self.elsewhere, slot)
+            return
         if row.flying != NULL:
             add_datagram(batch, size, body_data(row.flying), row.flying.size)
         else:
             add_datagram(batch, size, NULL, 0)
         address_datagram(batch, link.family, target.address, target.port)
         batch.slots[batch.count - 1] = slot
+
+    cdef void measure(self, uint32_t slot) noexcept nogil:
+        # Choose the way of a NOTIFY over UDP that is not sent from here.
+        cdef Row* row = &self.rows[slot]
+        cdef uint32_t tail = row.flying.size if row.flying != NULL else 0
+        if (self.may_switch(&self.targets[row.target])
+                and self.head_size(row) + tail > self.datagram_most
+                and self.render(slot, self.scratch) + tail > self.datagram_most):
+            row.flags |= FLAG_STREAM
+            self.switched_count += 1
 
     cdef void deliver(self, Batch* batch) noexcept nogil:
         # What the kernel refuses is left to timer E, except a message that can never fit.
@@ -321,7 +361,8 @@ cdef class Fanout(NotifyFlights):
 
     cdef int hand_over(self, U32Vector* queued) except -1:
         # By next hop, each in the order of the queue. Without a connection each message goes by itself.
-        cdef uint32_t i, target, count = queued.count
+        cdef uint32_t i, count = queued.count
+        cdef Row* row
         cdef uint64_t* keys = <uint64_t*>malloc(count * sizeof(uint64_t))
         cdef Target* hop
         cdef list slots
@@ -330,15 +371,16 @@ cdef class Fanout(NotifyFlights):
             raise MemoryError
         try:
             for i in range(count):
-                target = self.rows[queued.items[i]].target
-                keys[i] = <uint64_t>(target if self.links[self.targets[target].link].reliable else 0) << 32 | i
+                row = &self.rows[queued.items[i]]
+                keys[i] = <uint64_t>(row.target if self.links[self.way_of(row)].reliable else 0) << 32 | i
             qsort(keys, count, sizeof(uint64_t), compare_keys)
             i = 0
             while i < count:
-                hop = &self.targets[self.rows[queued.items[keys[i] & 0xFFFFFFFFULL]].target]
+                row = &self.rows[queued.items[keys[i] & 0xFFFFFFFFULL]]
+                hop = &self.targets[row.target]
                 slots = []
                 data = self.joined(queued, keys, count, &i, slots)
-                self.outbox.append((hop.link, hop.flow, format_address(hop.address), hop.port, data, slots))
+                self.outbox.append((self.way_of(row), hop.flow, format_address(hop.address), hop.port, data, slots))
         finally:
             free(keys)
         return 0

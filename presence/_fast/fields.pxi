@@ -64,6 +64,20 @@ cdef inline bint param_word(const Param* param, const char* buf, Span* out) noex
 
 # ---- the fields every message needs ----
 
+cdef bint has_headers(const char* p, const char* e, const char* mark) noexcept nogil:
+    """True for a SIP URI with a header part, which no Request-URI may have (RFC 3261 section 19.1.1).
+
+    `mark` is its first question mark; few have one.
+    """
+    cdef const char* at
+    while mark < e:
+        at = find_byte(mark, e, b"@")
+        if at >= e:
+            return icase_equal(p, b"sip", 3)
+        mark = find_byte(at, e, b"?")       # the one before the @ is of the user part
+    return False
+
+
 cdef inline bint is_uri(const char* p, const char* e) noexcept nogil:
     """A scheme, a colon, and visible ASCII without the brackets and quotes that delimit a URI."""
     cdef const char* colon = skip_class(p, e, C_TOKEN)
@@ -87,6 +101,8 @@ cdef bint scan_address(const SipMsg* m, Span value, Span* tag) noexcept nogil:
             return False
     else:
         p = find_three(p, e, b"<", b";", b'"')
+        if p < e and p > uri and p[0] == b"<" and find_byte(uri, p, b",") < p:
+            return False        # unquoted, a comma begins a second value, and there is one (RFC 4475 section 3.1.2.15)
     if p < e and p[0] == b"<":
         uri = p + 1
         p = find_byte(uri, e, b">")
@@ -98,7 +114,8 @@ cdef bint scan_address(const SipMsg* m, Span value, Span* tag) noexcept nogil:
         e_uri = p
         while e_uri > uri and is_space((e_uri - 1)[0]):
             e_uri -= 1
-        if not is_uri(uri, e_uri):
+        # A URI with a comma or a question mark must stand in brackets (RFC 3261 section 20).
+        if not is_uri(uri, e_uri) or find_either(uri, e_uri, b",", b"?") < e_uri:
             return False
     while True:
         p = next_param(p, e, &param)
@@ -249,6 +266,22 @@ cdef inline bint field(SipMsg* m, uint8_t header, Span* value) noexcept nogil:
     return value.len > 0
 
 
+cdef bint has_more_vias(const SipMsg* m) noexcept nogil:
+    """True when a message names more than one Via."""
+    cdef uint16_t first = m.first[H_VIA]
+    cdef uint32_t end
+    cdef uint16_t i
+    if first == 0:
+        return False
+    end = m.headers[first - 1].value.off + m.headers[first - 1].value.len
+    if m.via_params.off and m.via_params.off + m.via_params.len < end:
+        return True
+    for i in range(first, m.header_count):
+        if m.headers[i].id == H_VIA:
+            return True
+    return False
+
+
 cdef inline int64_t scan_number(SipMsg* m, uint8_t header, int64_t most) noexcept nogil:
     """Value of an all-digits field, at most `most`; -1 when it is absent or bad."""
     cdef Span value
@@ -297,4 +330,4 @@ cdef void scan_fields(SipMsg* m) noexcept nogil:
         fail(m, E_BAD_FIELD + H_CONTENT_LENGTH)
         length = -1
     m.content_length = -1 if m.content_length == UNUSABLE else length
-    m.answerable = m.is_request and m.via_host.len > 0 and sender and target and call and cseq
+    m.answerable = m.is_request and m.via_host.len > 0

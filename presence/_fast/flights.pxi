@@ -1,15 +1,15 @@
 # The life of each row's one NOTIFY: wanted, queued, in flight, matched to its response, timed out. The client
 # transaction of RFC 3261 section 17.1.2 is a few fields of the row.
-# Uses: watchers, timers. Used by: fanout.
+# Uses: watchers, timers. Used by: switching.
 
 cdef const char* REASONS[REASON_COUNT]
 REASONS[0] = b"timeout"
 REASONS[1] = b"deactivated"
 REASONS[2] = b"rejected"
 REASONS[3] = b"noresource"
-REASONS[4] = b"probation"
-REASONS[5] = b"giveup"
-REASONS[6] = b"invariant"
+REASONS[4] = b"probation;retry-after=300"
+REASONS[5] = b"giveup;retry-after=86400"
+REASONS[6] = b"invariant;retry-after=31536000"
 
 CSEQ_STRIDE = RESERVED_CSEQS
 EVENT_KINDS = ("", "failed", "expired", "ended", "want", "reserve")
@@ -20,15 +20,22 @@ cdef class NotifyFlights(WatcherTable):
 
     # ---- what shall be sent ----
 
-    def notify_group(self, uint32_t gid):
-        """Queue a NOTIFY with the newest state for every watcher of the resource; return how many were queued."""
+    def notify_group(self, uint32_t gid, uint16_t view=0):
+        """Queue a NOTIFY with the newest state for each watcher of one view of the resource, or of any (0).
+
+        Who has no view at all is told nothing. Returns how many were queued.
+        """
         cdef Group* group = self.group(gid)
-        cdef uint32_t i
+        cdef uint32_t i, count = 0
+        cdef uint16_t seen
         with nogil:
             for i in range(group.slots.count):
                 self.fetch_row(&group.slots, i + ROWS_AHEAD)
-                self.want(group.slots.items[i])
-        return group.slots.count
+                seen = self.rows[group.slots.items[i]].view
+                if seen and (view == 0 or seen == view):
+                    self.want(group.slots.items[i])
+                    count += 1
+        return count
 
     def notify(self, uint32_t slot):
         """Queue a NOTIFY with the newest state for one watcher."""
@@ -68,7 +75,7 @@ cdef class NotifyFlights(WatcherTable):
                 break
         else:
             raise ValueError(f"not a reason: {reason!r}")
-        if row.proof == PROOF_ASKED and row.flight != FLIGHT_FLYING:
+        if row.flags & FLAG_ASKED and row.flight != FLIGHT_FLYING:
             # It had its one NOTIFY and did not answer.
             self.report(slot, EVENT_ENDED, 408, row.group)
             self.release_row(slot)
@@ -89,7 +96,7 @@ cdef class NotifyFlights(WatcherTable):
         A change that came while the NOTIFY was in flight is sent at once.
         """
         cdef Row* row = self.row(slot)
-        if row.proof == PROOF_ASKED:
+        if row.flags & FLAG_ASKED:
             return      # over, whoever refreshes it
         if row.flight == FLIGHT_FAILED or row.flight == FLIGHT_ASKED:
             row.flight = FLIGHT_IDLE
@@ -108,9 +115,9 @@ cdef class NotifyFlights(WatcherTable):
     def resend(self, uint32_t slot):
         """Send the NOTIFY in flight again, its connection being lost, where there is no timer E; False the second time."""
         cdef Row* row = self.row(slot)
-        if row.flight != FLIGHT_FLYING or not self.links[self.targets[row.target].link].reliable:
+        if row.flight != FLIGHT_FLYING or not self.links[self.way_of(row)].reliable:
             return True
-        if row.flags & FLAG_RESENT or row.proof:
+        if row.flags & (FLAG_RESENT | FLAG_UNPROVEN):
             return False
         row.flags |= FLAG_RESEND | FLAG_RESENT
         self.queue(slot)
@@ -129,7 +136,7 @@ cdef class NotifyFlights(WatcherTable):
 
     cdef void want(self, uint32_t slot) noexcept nogil:
         cdef Row* row = &self.rows[slot]
-        if row.proof == PROOF_ASKED and row.flight != FLIGHT_FLYING:
+        if row.flags & FLAG_ASKED and row.flight != FLIGHT_FLYING:
             row.flags |= FLAG_DIRTY
         elif row.flight == FLIGHT_IDLE:
             if self.groups[row.group].individual and not row.flags & FLAG_OWN_BODY:
@@ -220,6 +227,10 @@ cdef class NotifyFlights(WatcherTable):
         slot = self.slot_of(branch)
         if slot == 0:
             return False
+        if has_more_vias(m) or not was_sent_by(self.links, self.link_count, m):
+            # RFC 3261 sections 8.1.3.3 and 18.1.2: it was meant for somebody else.
+            self.stray += 1
+            return True
         row = &self.rows[slot]
         if not self.is_flying(slot, branch, m.cseq):
             self.stray += 1
@@ -248,7 +259,9 @@ cdef class NotifyFlights(WatcherTable):
             return False
         p += 6
         end = <const char*>memchr(p, 10, e - p)
-        while end != NULL and p < end:
+        if end == NULL or memcmp(p, b"SIP/2.0/", 8) != 0 or not writes_via(self.links, self.link_count, p + 8, end):
+            return False
+        while p < end:
             p = find_byte(p, end, c";")
             if end - p > BRANCH_SIZE + 8 and memcmp(p, b";branch=", 8) == 0:
                 branch = p + 8
@@ -264,6 +277,8 @@ cdef class NotifyFlights(WatcherTable):
             if p[0] == c"\r":
                 return False
             end = <const char*>memchr(p, 10, e - p)
+            if p[0] | 0x20 == c"v":
+                return False        # perhaps a second Via
             if memcmp(p, b"CSeq: ", 6) == 0:
                 p += 6
                 while c"0" <= p[0] <= c"9" and cseq >> 32 == 0:
@@ -308,7 +323,7 @@ cdef class NotifyFlights(WatcherTable):
 
     cdef inline void answered(self, Row* row) noexcept nogil:
         # The branch is known to nobody but who got the NOTIFY.
-        if row.proof == PROOF_ASKED:
+        if row.flags & FLAG_ASKED:
             self.end_doubt(row)
 
     cdef void complete(self, uint32_t slot) noexcept nogil:
@@ -342,15 +357,11 @@ cdef class NotifyFlights(WatcherTable):
             row.flight = FLIGHT_FAILED
             self.report(slot, EVENT_FAILED, status, retry_after)
 
-    def fail_flight(self, uint32_t slot, uint16_t status):
-        """Treat the NOTIFY in flight as failed (a connection that cannot be opened: RFC 3261 section 8.1.3.1)."""
-        self.row(slot)
-        self.fail(slot, status, 0)
-
     def tick(self, double now):
         """Let timers fire: retransmissions and timeouts of NOTIFYs, expiries of subscriptions."""
         cdef U32Vector* bucket
         cdef uint32_t i, now_ms = self.milliseconds(now)
+        self.now_s, self.now_ms = <uint32_t>now, now_ms
         while True:
             bucket = self.retransmissions.next_bucket(now)
             if bucket == NULL:
@@ -390,7 +401,7 @@ cdef class NotifyFlights(WatcherTable):
         elif <int32_t>(now_ms - row.began_ms) >= <int32_t>(64 * self.t1_ms):
             self.timed_out += 1
             self.fail(slot, 408, 0)
-        elif row.proof:
+        elif row.flags & FLAG_UNPROVEN:
             # No retransmissions to who has not asked: timer F alone.
             row.due_ms = row.began_ms + 64 * self.t1_ms
             self.retransmissions.arm(slot, now + <int32_t>(row.due_ms - now_ms) / 1000.0)
@@ -422,7 +433,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t last = row.began_ms + 64 * self.t1_ms
         cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
         cdef int32_t wait
-        if self.links[self.targets[row.target].link].reliable or row.proof or <int32_t>(last - due) < 0:
+        if self.links[self.way_of(row)].reliable or row.flags & FLAG_UNPROVEN or <int32_t>(last - due) < 0:
             due = last
         row.due_ms = due
         wait = <int32_t>(due - now_ms)
@@ -433,5 +444,6 @@ cdef class NotifyFlights(WatcherTable):
         return {
             "sent": self.sent, "retransmitted": self.retransmitted, "completed": self.completed,
             "failed": self.failed, "timed_out": self.timed_out, "coalesced": self.coalesced, "stray": self.stray,
-            "unsent": self.unsent, "segmented": self.segmented, "in_flight": self.in_flight, "queued": self.ring_count,
+            "unsent": self.unsent, "segmented": self.segmented, "switched": self.switched_count,
+            "fallen_back": self.fallen_back, "in_flight": self.in_flight, "queued": self.ring_count,
         }

@@ -180,7 +180,7 @@ cdef class Message:
 
     @property
     def answerable(self):
-        """True when Via, From, To, Call-ID and CSeq are good enough to build a response."""
+        """True when Via is good enough to send a response, be it a 400 saying that other fields are missing."""
         return self.m.answerable != 0
 
     @property
@@ -292,6 +292,11 @@ cdef class Message:
             raise ValueError(f"no address: {host!r} port {port}")
         memcpy(self.source_ip, ip, 16)
         self.source_port = port
+
+    @property
+    def rport(self):
+        """Whether the top Via asks for responses to where the request came from (RFC 3581)."""
+        return self.m.via_rport != 0
 
     @property
     def reply_address(self):

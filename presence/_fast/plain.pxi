@@ -29,6 +29,7 @@ fill_plain_classes()
 cdef struct PlainUri:
     Span user, host
     uint16_t port           # 0: none
+    bint explicit, outbound     # (of a Contact) transport=udp, and `ob` of RFC 5626
     const char* params      # at the semicolon, or at the end
 
 
@@ -129,15 +130,20 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
     if not is_visible(uri.params, close) or find_either(uri.params, close, b"<", b'"') < close:
         return False
     text[0] = make_span(m.buf, p + 1, close)
+    uri.explicit = uri.outbound = False     # `ob` means both: the flow of a datagram is no connection
     p = uri.params
     while p < close:
         p = next_param(p, close, &param)
         if p == NULL or param.name == NULL or param.quoted:
             return False
-        if param_is(&param, b"transport", 9) and not (
-            param.value_len == 3 and icase_equal(param.value, b"udp", 3)
-        ):
+        if param_is(&param, b"maddr", 5):
             return False
+        if param_is(&param, b"ob", 2):
+            uri.outbound = uri.explicit = True
+        if param_is(&param, b"transport", 9):
+            if param.value_len != 3 or not icase_equal(param.value, b"udp", 3):
+                return False
+            uri.explicit = True
     p = close + 1
     while p < e:
         p = next_param(p, e, &param)
@@ -150,6 +156,18 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
     memcpy(host, m.buf + uri.host.off, uri.host.len)
     host[uri.host.len] = 0
     return inet_pton(AF_INET, host, address) == 1
+
+
+cdef bint leads_to_contact(const SipMsg* m, const PlainUri* contact, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil:
+    """False when NOTIFYs may have to go back to `ip` and `port`, where the request came from: `aiming` decides then."""
+    cdef uint8_t address[16]
+    read_address(m.buf + contact.host.off, contact.host.len, address)
+    if memcmp(address, ip, 16) == 0 and port == (contact.port if contact.port else DEFAULT_PORT):
+        return True
+    if contact.outbound:
+        return False
+    return not (nat and m.via_rport and memcmp(address, ip, 16) != 0
+                and span_equal(m.buf, m.via_host, m.buf + contact.host.off, contact.host.len))
 
 
 cdef struct Subscriber:     # what of a SUBSCRIBE makes its dialog and its target

@@ -86,16 +86,21 @@ cdef void put_top_via(Writer* w, Message request) noexcept:
 
 
 cdef void put_dialog_fields(Writer* w, Message request, bytes to_tag) noexcept:
+    # What a malformed request lacks cannot be in its 400 either (RFC 4475 section 3.3.1).
     cdef const SipMsg* m = &request.m
-    put_line(w, b"From: ", 6, request.buf, m.headers[m.first[H_FROM] - 1].value)
-    put_line(w, b"To: ", 4, request.buf, m.headers[m.first[H_TO] - 1].value)
-    if m.to_tag.len == 0 and PyBytes_GET_SIZE(to_tag):
+    if m.first[H_FROM]:
+        put_line(w, b"From: ", 6, request.buf, m.headers[m.first[H_FROM] - 1].value)
+    if m.first[H_TO]:
+        put_line(w, b"To: ", 4, request.buf, m.headers[m.first[H_TO] - 1].value)
+    if m.first[H_TO] and m.to_tag.len == 0 and PyBytes_GET_SIZE(to_tag):
         w.at -= 2
         put(w, b";tag=", 5)
         put(w, PyBytes_AS_STRING(to_tag), <uint32_t>PyBytes_GET_SIZE(to_tag))
         put(w, b"\r\n", 2)
-    put_line(w, b"Call-ID: ", 9, request.buf, m.headers[m.first[H_CALL_ID] - 1].value)
-    put_line(w, b"CSeq: ", 6, request.buf, m.headers[m.first[H_CSEQ] - 1].value)
+    if m.first[H_CALL_ID]:
+        put_line(w, b"Call-ID: ", 9, request.buf, m.headers[m.first[H_CALL_ID] - 1].value)
+    if m.first[H_CSEQ]:
+        put_line(w, b"CSeq: ", 6, request.buf, m.headers[m.first[H_CSEQ] - 1].value)
 
 
 cdef void put_copies(

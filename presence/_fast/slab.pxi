@@ -5,7 +5,7 @@ from collections import namedtuple
 
 SubscriptionFacts = namedtuple(
     "SubscriptionFacts",
-    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id explicit",
     module="presence._fastcore",
 )
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
@@ -20,7 +20,8 @@ cdef class SubscriptionSlab:
     """
 
     def __cinit__(self, bytes secret, double now, *, uint32_t t1_ms=500, uint32_t t2_ms=4000,
-                  bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint8_t shard=0):
+                  bytes user_agent=b"", bytes contact_user=b"", uint32_t expires_offset_s=0, bint segmenting=True, uint32_t datagram_most=0,
+                  uint8_t shard=0, bytes allow_events=b"", bint gruu=False):
         if len(secret) < 16:
             raise ValueError("secret must have 16 bytes")
         if len(contact_user) > CONTACT_USER_MOST:
@@ -32,6 +33,7 @@ cdef class SubscriptionSlab:
         self.t2_ms = t2_ms
         self.shard = shard
         self.segmenting = segmenting
+        self.datagram_most = datagram_most if datagram_most else 0xFFFFFFFF
         self.expires_offset_s = expires_offset_s
         self.contact_user = contact_user
         self.contact_user_text = self.contact_user
@@ -39,6 +41,10 @@ cdef class SubscriptionSlab:
         self.user_agent = b"User-Agent: " + user_agent + b"\r\n" if user_agent else b""
         self.user_agent_text = self.user_agent
         self.user_agent_size = len(self.user_agent)
+        self.gruu = gruu
+        self.allow_events = b"Allow-Events: " + allow_events + b"\r\n" if allow_events else b""
+        self.allow_events_text = self.allow_events
+        self.allow_events_size = len(self.allow_events)
         self.retransmissions = Wheel(0.01, now, 4096)
         self.expiries = Wheel(1.0, now, 4096)
         self.scratch = <char*>malloc(SCRATCH_BYTES)
@@ -82,6 +88,7 @@ cdef class SubscriptionSlab:
         close_chunks(&self.texts.chunks)
         free(self.ring)
         free(self.events)
+        free(self.elsewhere.items)
         free(self.scratch)
 
     # ---- links: the sockets NOTIFYs leave by ----
@@ -101,6 +108,7 @@ cdef class SubscriptionSlab:
         link.fd = fd
         link.family = socket_family(fd) if fd >= 0 else AF_INET
         link.reliable = reliable
+        link.stream = NO_LINK
         link.segments = fd >= 0 and not reliable and knows_segments(fd)
         link.via = copy_bytes(via)
         link.via_size = len(via)
@@ -112,6 +120,19 @@ cdef class SubscriptionSlab:
             self.window += receive_buffer(fd) // (2 * ANSWER_BYTES)
             self.credit = self.window
         return self.link_count - 1
+
+    def pair_links(self, uint16_t link, uint16_t stream):
+        """Let NOTIFYs too large for a UDP link leave by a stream's, to the same address (RFC 3261 section 18.1.1)."""
+        if link >= self.link_count or stream >= self.link_count or self.links[link].reliable:
+            raise ValueError("no such links")
+        self.links[link].stream = stream
+
+    cdef uint16_t way_of(self, const Row* row) noexcept nogil:
+        # The link that the row's NOTIFY in flight leaves by.
+        cdef uint16_t link = self.targets[row.target].link
+        if row.flags & FLAG_STREAM and self.links[link].stream != NO_LINK:
+            return self.links[link].stream
+        return link
 
     # ---- rows ----
 
@@ -185,7 +206,15 @@ cdef class SubscriptionSlab:
         out[0] = c"@"
         memcpy(out + 1, link.contact, link.contact_size)
         out += 1 + link.contact_size
+        if self.gruu:
+            # A self-made GRUU (RFC 5627 section 3.2). The slot is used again, the value of gr is not.
+            memcpy(out, b";gr=", 4)
+            out += 4 + write_hex(out + 4, self.gruu_key(row.owner), 8)
         return <int>(out - start)
+
+    cdef uint32_t gruu_key(self, uint32_t owner) noexcept nogil:
+        # The same after a restart; the check in the To-tag cannot be told from it.
+        return <uint32_t>(mix(<uint64_t>owner << 32 | self.rows[owner].tag_check) >> 32)
 
     def contact(self, uint32_t slot, uint16_t link):
         """Return the URI of our Contact for a dialog that came in on `link`."""
@@ -295,40 +324,6 @@ cdef class SubscriptionSlab:
         if self.keep_parts(row, &parts) < 0:
             raise MemoryError
 
-    # ---- next hops ----
-
-    def set_target(self, uint32_t slot, uint16_t link, str host, uint16_t port, uint32_t flow=0):
-        """Say where NOTIFYs of the row go: an address on a UDP link, or a stream's flow number."""
-        cdef Row* row = self.row(slot)
-        cdef Target wanted = self.targets[row.target]
-        if link >= self.link_count:
-            raise ValueError("no such link")
-        if host:
-            parse_address(host, wanted.address)
-        wanted.port = port
-        wanted.link = link
-        wanted.flow = flow
-        if self.aim(row, &wanted) < 0:
-            raise MemoryError
-
-    cdef int aim(self, Row* row, Target* target) noexcept nogil:
-        cdef uint32_t before = row.target
-        cdef uint32_t number = take_target(&self.target_pool, &self.target_index, target, self.secret)
-        self.targets = <Target*>self.target_pool.items
-        if number == 0:
-            return -1
-        if row.proof and before and memcmp(self.targets[before].address, self.targets[number].address, 16) != 0:
-            if add_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[number].address)) < 0:
-                drop_target(&self.target_pool, &self.target_index, number)
-                return -1
-            drop_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[before].address))
-        drop_target(&self.target_pool, &self.target_index, before)
-        row.target = number
-        return 0
-
-    cdef uint64_t doubt_key(self, const uint8_t* address) noexcept nogil:
-        return pr_hash(<const char*>address, 16, ~self.secret)
-
     def find(self, Message request):
         """Return the slot of the dialog a request belongs to, by To-tag, Call-ID and From-tag; 0 when it is not ours."""
         cdef SipMsg* m = &request.m
@@ -403,6 +398,7 @@ cdef class SubscriptionSlab:
         return SubscriptionFacts(
             row.group, target.link, target.flow, row.owner, row.view, row.state == ROW_PENDING, owner.cseq,
             owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at, row.row_id,
+            target.explicit != 0,
         )
 
     def slots_of(self, set row_ids):

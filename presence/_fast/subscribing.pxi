@@ -19,7 +19,7 @@ cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
     def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
-                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, *, tuple trusted=(),
+                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, bint nat=True, *, tuple trusted=(),
                   uint32_t unproven_per_target=0xFFFFFFFF, object quota=None):
         self.table = table
         self.transactions = transactions
@@ -33,6 +33,8 @@ cdef class Subscribing:
         self.trusted = Networks(trusted)
         self.unproven_most = unproven_per_target
         self.quota = quota
+        self.nat = nat
+        self.asserted = asserted
         self.names, self.types, self.events = [], [], []
 
     def serve(self, str event, str content_type, uint32_t default_expires_s):
@@ -122,6 +124,8 @@ cdef class Subscribing:
             return False
         if table.links[link].family != AF_INET:
             return False
+        if not leads_to_contact(m, &who.contact, request.source_ip, request.source_port, self.nat):
+            return False
         event = self.events[index]
         user, host = request.text(uri.user), request.text(uri.host)
         if self.domains and host not in self.domains:
@@ -147,6 +151,7 @@ cdef class Subscribing:
         if source is not None:
             # Counted before the commit: the next of this tick may name the same address.
             target.port, target.link = who.contact.port if who.contact.port else DEFAULT_PORT, link
+            target.explicit = who.contact.explicit
             if table.aim(row, &target) < 0 or table.begin_doubt(row) < 0:
                 table.release_row(slot)
                 return False
@@ -173,14 +178,19 @@ cdef class Subscribing:
 
     cdef bint believes(self, Message request) except -1:
         # Whether who sent it may name any Contact address: a trusted peer, or somebody who has proven who he is.
-        return self.trusted.has(request.source_ip) or getattr(request, "identity", None) is not None
+        return self.trusted.has(request.source_ip) or request.identity is not None
 
     cdef bint extend(self, Arrivals batch, Message request, int index, double now, set claimed) except -1:
         cdef ExtendStep* step
         cdef Row* row
         cdef object origin = request.origin
-        cdef uint32_t slot = self.table.renewable(&request.m, origin.link)
+        cdef uint32_t slot = self.table.renewable(
+            &request.m, origin.link, request.source_ip, request.source_port, self.nat
+        )
         if slot == 0 or slot in claimed or slot in self.lanes:
+            return False
+        # A proven sender may go on with a dialog of their own only.
+        if request.identity is not None and (slot in self.asserted or not self.table.watched_by(slot, &request.m)):
             return False
         row = &self.table.rows[slot]
         step = <ExtendStep*>grown(

@@ -8,7 +8,7 @@ cdef uint32_t take_target(Pool* pool, Index* index, Target* wanted, uint64_t sec
     cdef Target* known
     wanted.key = pr_hash(
         <const char*>wanted.address, 16,
-        secret ^ (<uint64_t>wanted.flow << 32 | <uint32_t>wanted.port << 16 | wanted.link),
+        secret ^ (<uint64_t>wanted.flow << 32 | <uint32_t>wanted.port << 16 | wanted.explicit << 15 | wanted.link),
     )
     number = index_head(index, wanted.key)[0]
     while number:
@@ -20,6 +20,7 @@ cdef uint32_t take_target(Pool* pool, Index* index, Target* wanted, uint64_t sec
     number = take_lowest(pool)
     if number:
         wanted.refs = 1
+        wanted.udp_until = 0
         (<Target*>pool.items + number)[0] = wanted[0]
         index_add(index, number)
     return number
@@ -27,7 +28,7 @@ cdef uint32_t take_target(Pool* pool, Index* index, Target* wanted, uint64_t sec
 
 cdef inline bint same_target(const Target* one, const Target* other) noexcept nogil:
     return (one.key == other.key and one.link == other.link and one.flow == other.flow and one.port == other.port
-            and memcmp(one.address, other.address, 16) == 0)
+            and one.explicit == other.explicit and memcmp(one.address, other.address, 16) == 0)
 
 
 cdef void drop_target(Pool* pool, Index* index, uint32_t number) noexcept nogil:

@@ -78,7 +78,8 @@ cdef class ServerTransactions:
         if m.method == M_OTHER:
             a = hash_span(m, m.method_name, a)
             b = hash_span(m, m.method_name, b)
-        if m.via_branch.len < 7 or memcmp(m.buf + m.via_branch.off, b"z9hG4bK", 7) != 0:
+        # The cookie alone names no transaction (RFC 4475 section 3.2.1).
+        if m.via_branch.len < 8 or memcmp(m.buf + m.via_branch.off, b"z9hG4bK", 7) != 0:
             a = hash_span(m, m.call_id, a ^ m.cseq)
             b = hash_span(m, m.call_id, b ^ m.cseq)
             a = hash_span(m, m.from_tag, a)
@@ -196,6 +197,12 @@ cdef class ServerTransactions:
                          and m.body.len <= self.body_most and m.uri.len <= self.uri_most)
         if request.plain:
             self.plain[request.m.method == M_PUBLISH] += 1
+
+    cpdef void look_closer(self, Message request) noexcept:
+        """Let a request that looked plain take the general way."""
+        if request.plain:
+            request.plain = False
+            self.plain[request.m.method == M_PUBLISH] -= 1
 
     cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1:
         # Answer a plain request with 200, and count that.

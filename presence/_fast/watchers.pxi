@@ -2,7 +2,7 @@
 # subscriptions begin, go on and end. Knows no event package, no policy, no SQL.
 # Uses: slab. Used by: flights.
 
-cdef class WatcherTable(SubscriptionSlab):
+cdef class WatcherTable(SubscriptionHops):
     """Subscriptions by resource: one vector of rows per group, no Python object per subscription."""
 
     # ---- groups: the watchers of one resource ----
@@ -156,6 +156,7 @@ cdef class WatcherTable(SubscriptionSlab):
         read_address(m.buf + who.contact.host.off, who.contact.host.len, target.address)
         target.port = who.contact.port if who.contact.port else DEFAULT_PORT
         target.link = link
+        target.explicit = who.contact.explicit
         if self.aim(row, &target) < 0 or self.join(slot, gid, &parts) < 0:
             raise MemoryError
         row.expires_at = expires_at
@@ -183,44 +184,6 @@ cdef class WatcherTable(SubscriptionSlab):
         group.rows += 1
         return 0
 
-    # ---- targets that did not ask themselves ----
-
-    cdef int begin_doubt(self, Row* row) noexcept nogil:
-        # What is in flight went to another target, whose answer says nothing about this one.
-        if row.proof == PROOF_GIVEN:
-            if add_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[row.target].address)) < 0:
-                return -1
-            row.proof = PROOF_WANTED
-        return 0
-
-    cdef void end_doubt(self, Row* row) noexcept nogil:
-        if row.proof != PROOF_GIVEN:
-            drop_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(self.targets[row.target].address))
-            row.proof = PROOF_GIVEN
-
-    cdef uint32_t count_doubts(self, const uint8_t* address) noexcept nogil:
-        cdef uint32_t number = find_doubt(&self.doubt_pool, &self.doubt_index, self.doubt_key(address))
-        return (<Doubt*>self.doubt_pool.items + number).count if number else 0
-
-    def doubt(self, uint32_t slot):
-        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
-        if self.begin_doubt(self.row(slot)) < 0:
-            raise MemoryError
-
-    def believe(self, uint32_t slot):
-        """Know that a row's target asked for its NOTIFYs itself."""
-        self.end_doubt(self.row(slot))
-
-    def unproven(self, uint32_t slot):
-        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
-        return self.row(slot).proof != PROOF_GIVEN
-
-    def doubts(self, str host):
-        """Return how many rows without proof have NOTIFYs sent to an address."""
-        cdef uint8_t address[16]
-        parse_address(host, address)
-        return self.count_doubts(address)
-
     def usage(self, uint32_t owner, bytes event, bytes event_id):
         """Return the dialog's running subscription for (event, id), 0 when there is none (RFC 6665 section 4.5.1)."""
         cdef uint32_t slot = self.row(owner).owner
@@ -236,7 +199,7 @@ cdef class WatcherTable(SubscriptionSlab):
             slot = row.next_usage
         return 0
 
-    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil:
+    cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil:
         # The slot of the subscription that a SUBSCRIBE does nothing to but extend: the one, active and with a view of
         # the whole document, of a dialog whose NOTIFYs go on to the same IPv4 address over UDP; 0 for any other.
         cdef uint32_t slot = self.find_dialog(m.buf + m.to_tag.off, m.to_tag.len, m.buf + m.call_id.off, m.call_id.len,
@@ -257,13 +220,36 @@ cdef class WatcherTable(SubscriptionSlab):
         if not span_equal(m.buf, m.event_id, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID]):
             return 0
         if not (plain_contact(m, &contact, &uri)
-                and span_equal(m.buf, contact, parts.at[PART_URI], parts.size[PART_URI])):
+                and span_equal(m.buf, contact, parts.at[PART_URI], parts.size[PART_URI])
+                and leads_to_contact(m, &uri, ip, port, nat)):
             return 0
         if target.port != (uri.port if uri.port else DEFAULT_PORT) or not (
             read_address(m.buf + uri.host.off, uri.host.len, address) and memcmp(address, target.address, 16) == 0
         ):
             return 0
         return slot
+
+    cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil:
+        # Whether From is as it was when the dialog began.
+        cdef Parts parts
+        cdef PlainUri uri
+        cdef Span untagged
+        self.read_parts(&self.rows[slot], &parts)
+        return (plain_address(m, m.headers[m.first[<int>H_FROM] - 1].value, m.from_tag, &uri, &untagged)
+                and span_equal(m.buf, untagged, parts.at[PART_REMOTE], parts.size[PART_REMOTE]))
+
+    def find_gruu(self, bytes user, bytes key):
+        """Return the first slot of the dialog whose Contact has that user part and that value of gr, else 0."""
+        cdef const char* at = user
+        cdef int64_t slot
+        if len(user) < 11 or len(key) != 8 or at[0] != c"~" or read_hex(at + 1, 2) != self.shard:
+            return 0
+        slot = read_hex(at + 3, 8)
+        if not 0 < slot < self.row_pool.used or self.rows[slot].owner != slot:
+            return 0
+        if self.rows[slot].state != ROW_ACTIVE and self.rows[slot].state != ROW_PENDING:
+            return 0
+        return slot if read_hex(<const char*>key, 8) == <int64_t>self.gruu_key(<uint32_t>slot) else 0
 
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""

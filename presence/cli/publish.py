@@ -25,7 +25,9 @@ from presence.cli.connection import (
     add_event_argument,
     clock_time,
     failure,
+    make_answerer,
     run_client,
+    tls_context,
     trace,
     warn,
     write_server,
@@ -108,7 +110,7 @@ def _entity_tag(text: str) -> str:
 async def _publish(args: argparse.Namespace, body: bytes) -> None:
     where = args.server
     tracer = trace if args.raw else None
-    async with connect(*where, timeout_s=args.timeout, trace=tracer) as flow:
+    async with connect(*where, timeout_s=args.timeout, trace=tracer, tls=tls_context(args)) as flow:
         publisher = Publisher(
             args.presentity,
             args.event,
@@ -118,6 +120,7 @@ async def _publish(args: argparse.Namespace, body: bytes) -> None:
             expires_s=args.expires,
             etag=args.remove or "",
             timeout_s=args.timeout,
+            answerer=make_answerer(args, args.presentity),
         )
         driver = Driver[PublisherEvent](flow, publisher)
         if args.remove:

@@ -19,9 +19,11 @@ from presence.cli.connection import (
     add_event_argument,
     clock_time,
     failure,
+    make_answerer,
     positive,
     run_client,
     sip_uri,
+    tls_context,
     trace,
     warn,
     write_server,
@@ -162,7 +164,7 @@ def _choose_view(args: argparse.Namespace) -> View:
 
 async def _watch(args: argparse.Namespace) -> None:
     tracer = trace if args.raw else None
-    async with connect(*args.server, timeout_s=args.timeout, trace=tracer) as flow:
+    async with connect(*args.server, timeout_s=args.timeout, trace=tracer, tls=tls_context(args)) as flow:
         watcher = Watcher(
             args.presentity,
             args.event,
@@ -172,6 +174,7 @@ async def _watch(args: argparse.Namespace) -> None:
             watcher=args.watcher or "",
             expires_s=args.expires,
             timeout_s=args.timeout,
+            answerer=make_answerer(args, args.watcher or args.presentity),
         )
         driver = Driver[WatcherEvent](flow, watcher)
         if args.once:

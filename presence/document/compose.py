@@ -23,12 +23,13 @@ def compose(entity_uri: str, documents: Sequence[PidfDocument]) -> bytes:
     return merge_xml(documents, _XML, b' entity="%b">' % escape(entity_uri).encode(), b"</presence>")
 
 
-def closed(entity_uri: str, tuple_id: str) -> bytes:
-    """Return the document of a presentity that has published nothing: one tuple, closed."""
+def closed(entity_uri: str, tuple_id: str, note: str = "") -> bytes:
+    """Return the document of a presentity that has published nothing: one tuple, closed, and perhaps a note."""
+    notes = f"<note>{escape(note)}</note>" if note else ""
     return (
         _XML
         + (
             f' entity="{escape(entity_uri)}"><tuple id="{escape(tuple_id)}">'
-            "<status><basic>closed</basic></status></tuple></presence>"
+            f"<status><basic>closed</basic></status></tuple>{notes}</presence>"
         ).encode()
     )

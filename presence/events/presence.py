@@ -8,6 +8,8 @@ from presence.values import Aor, Publication
 
 _CLOSED_TUPLE_ID = "closed"
 
+_PENDING_NOTE = "Waiting for approval"
+
 
 class PresencePackage:
     """Presence: PIDF in, composed PIDF out, shown to whom the presentity allows (RFC 3856 section 6)."""
@@ -29,3 +31,9 @@ class PresencePackage:
         if not documents:
             return compose.closed(presentity.uri, _CLOSED_TUPLE_ID)
         return compose.compose(presentity.uri, documents)
+
+    def withhold(self, presentity: Aor, *, pending: bool) -> bytes:
+        """Say that approval is pending (RFC 3856 section 6.6.2), or look like a presentity that says nothing."""
+        if pending:
+            return compose.closed(presentity.uri, _CLOSED_TUPLE_ID, _PENDING_NOTE)
+        return self.compose(presentity, ())

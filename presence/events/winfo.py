@@ -9,6 +9,22 @@ from presence.values import Aor, Publication, SubscriptionStatus, WatcherRecord
 
 MAX_JOURNAL: Final = 4096
 
+WINFO: Final = ".winfo"
+"""What the name of a package has behind it where its watchers are meant."""
+
+Shows = Callable[[WatcherRecord], bool]
+"""Whether a subscriber may hear of a watcher."""
+
+
+def nobody(record: WatcherRecord) -> bool:
+    """Show none."""
+    return False
+
+
+def everybody(record: WatcherRecord) -> bool:
+    """Show every watcher."""
+    return True
+
 
 class WatcherInfoPackage:
     """Watcher information on the subscriptions to another package (RFC 3857 section 4)."""
@@ -21,7 +37,7 @@ class WatcherInfoPackage:
     authorised = False
 
     def __init__(self, base_name: str = "presence") -> None:
-        self.name = f"{base_name}.winfo"
+        self.name = base_name + WINFO
         self.watches = base_name
 
     def read(self, content_type: str, body: bytes) -> NoReturn:
@@ -82,9 +98,9 @@ class WatcherList:
         if len(self._journal) > MAX_JOURNAL:
             self.forget(next(iter(self._journal.values())).sequence)
 
-    def has_news(self, since_sequence: int) -> bool:
-        """True when a partial document for a subscriber at that number would name a watcher."""
-        return since_sequence < self._forgotten or bool(self._since(since_sequence))
+    def has_news(self, since_sequence: int, shows: Shows = everybody) -> bool:
+        """True when a partial document for a subscriber at that number would name a watcher it may hear of."""
+        return since_sequence < self._forgotten or any(map(shows, self._since(since_sequence)))
 
     def body(
         self,
@@ -92,6 +108,7 @@ class WatcherList:
         version: int,
         watchers_now: Callable[[], Iterable[WatcherRecord]],
         now: float,
+        shows: Shows = everybody,
     ) -> tuple[bytes, int]:
         """Return the next document for a subscriber, and the number it is at when it has it.
 
@@ -102,9 +119,10 @@ class WatcherList:
         if since_sequence is None or since_sequence < self._forgotten:
             live = [record for record in watchers_now() if not _is_terminated(record)]
             self._known.update(record.id for record in live)
+            live = list(filter(shows, live))
             document = watcherinfo.write(self._resource_uri, self._package, version, "full", live, now)
         else:
-            news = self._since(since_sequence)
+            news = filter(shows, self._since(since_sequence))
             document = watcherinfo.write(self._resource_uri, self._package, version, "partial", news, now)
         return document, self._sequence
 

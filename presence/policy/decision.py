@@ -4,19 +4,24 @@ from typing import NamedTuple, Protocol
 
 from presence.values import Aor, SubscriptionStatus
 
+WHOLE, POLITE, UNDECIDED, OWN = 1, 2, 3, 4
+"""Views: the composed document; what a presentity without publications shows; that the watcher has to wait; of
+watcher information what is about the watcher itself."""
+
 
 class Decision(NamedTuple):
     """The state a subscription gets, and the view: which of the presentity's documents the watcher is shown."""
 
     status: SubscriptionStatus
     reason: str = ""
-    view: int = 1
-    """0 shows nothing, 1 the whole document."""
+    view: int = WHOLE
+    """0 shows nothing."""
 
 
 ALLOW = Decision(SubscriptionStatus.ACTIVE)
-CONFIRM = Decision(SubscriptionStatus.PENDING, view=0)
+CONFIRM = Decision(SubscriptionStatus.PENDING, view=UNDECIDED)
 BLOCK = Decision(SubscriptionStatus.TERMINATED, "rejected", view=0)
+OWN_STATE = Decision(SubscriptionStatus.ACTIVE, view=OWN)
 
 
 class Policy(Protocol):

@@ -1,6 +1,6 @@
 """Decisions an operator's tools wrote into the table `watchers`; who is not in it has to be confirmed."""
 
-from presence.policy.decision import ALLOW, BLOCK, CONFIRM, Decision
+from presence.policy.decision import ALLOW, BLOCK, CONFIRM, POLITE, Decision
 from presence.store.base import Store
 from presence.values import Aor, SubscriptionStatus
 
@@ -26,8 +26,8 @@ class StoredPolicy:
         key = (presentity.uri, watcher.username, watcher.domain, package)
         for row in self._store.read("watchers_get", key):
             status, reason = row[0], row[1]
-            # A polite-blocked watcher believes to be active and sees nothing.
+            # A polite-blocked watcher believes to be active and sees nothing (RFC 6665 section 6.2).
             if reason == "polite-block":
-                return Decision(SubscriptionStatus.ACTIVE, "polite-block", view=0)
+                return Decision(SubscriptionStatus.ACTIVE, "polite-block", view=POLITE)
             return _DECISIONS.get(int(status or 0), CONFIRM)
         return CONFIRM

@@ -43,6 +43,7 @@ class Compositor:
         *,
         endpoint: Endpoint,
         domains: frozenset[str],
+        home: str = "",
         now: float,
         changed: Changed,
     ) -> None:
@@ -50,6 +51,7 @@ class Compositor:
         self._store = store
         self._limits = limits
         self._domains = domains
+        self._home = home
         self._changed = changed
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
@@ -72,7 +74,7 @@ class Compositor:
     def handle_publish(self, transaction: ServerTransaction, now: float) -> None:
         """Serve a PUBLISH when the presentity's earlier ones are done (RFC 3903 section 6)."""
         request = transaction.request
-        presentity = read_address(request)
+        presentity = read_address(request, self._home)
         if self._domains and presentity.domain not in self._domains:
             raise NotFound
         package = self._registry.get(request.event)

@@ -10,6 +10,7 @@ from typing import cast
 
 from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden, Headers, IntervalTooBrief, NotFound, OutOfOrder
+from presence.sip.content import refuse_body
 from presence.sip.headers import NameAddr, Params, Uri, canonical_user, parse_name_addr, parse_uri
 from presence.store.base import Store, Value, Write
 from presence.values import Aor
@@ -63,6 +64,7 @@ class Registrar:
         Raises the `SipError` that answers it. Sees committed bindings only: the caller keeps the requests for one
         address of record in order.
         """
+        refuse_body(request)
         aor = self.address_of_record(request)
         bindings = {binding.contact: binding for binding in self._current(aor, now)}
         contacts = list(islice(request.values("Contact"), self._max_bindings + 1))
@@ -78,7 +80,10 @@ class Registrar:
 
     def address_of_record(self, request: Message) -> Aor:
         """Return whose bindings a REGISTER is about; raises NotFound when they are not kept here."""
-        aor = parse_uri(parse_name_addr(request.header("To") or "").uri).aor()
+        uri = parse_uri(parse_name_addr(request.header("To") or "").uri)
+        if uri.scheme not in ("sip", "sips"):
+            raise BadRequest("To Is Not a SIP URI")  # RFC 3261 section 10.2
+        aor = uri.aor()
         served = {parse_uri(request.uri).host, aor.domain} if self._domains else set()
         if not aor.username or not served <= self._domains:
             raise NotFound  # steps 1 and 5: there is no proxy here to hand it on
@@ -136,8 +141,8 @@ class Registrar:
 
 
 def _refuse_older(request: Message, binding: Binding) -> None:
-    """Abort what arrives out of order; the same CSeq again is a retransmission and changes nothing."""
-    if binding.call_id == request.call_id and request.cseq < binding.cseq:
+    """Abort what is no newer than the binding (section 10.3, steps 6 and 7); transactions absorb retransmissions."""
+    if binding.call_id == request.call_id and request.cseq <= binding.cseq:
         raise OutOfOrder
 
 

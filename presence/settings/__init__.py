@@ -8,23 +8,30 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.auth import Auth
+from presence.settings.dns import Dns
 from presence.settings.limits import Limits
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
 from presence.settings.setting import Refused, Setting, Value
+from presence.settings.tls import Tls, Ws
 
 SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
     "server": Server,
     "limits": Limits,
+    "tls": Tls,
+    "ws": Ws,
+    "dns": Dns,
+    "auth": Auth,
     "database": Database,
     "http": Http,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls", "auth")
+RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -46,7 +53,9 @@ __all__ = [
     "RESERVED",
     "SECTIONS",
     "SETTINGS",
+    "Auth",
     "Database",
+    "Dns",
     "Http",
     "Limits",
     "Log",
@@ -55,5 +64,7 @@ __all__ = [
     "Refused",
     "Server",
     "Setting",
+    "Tls",
     "Value",
+    "Ws",
 ]

@@ -39,6 +39,28 @@ class Presence:
         within=(0, HOUR_S),
     )
     contact_user: str = key("presence", "User part of our Contact in responses and NOTIFYs.", shape=CONTACT_USER)
+    gruu: bool = key(
+        True,
+        "Let our Contact be a GRUU (RFC 5627, which RFC 6665 section 4.5.1 demands). False where the address in it "
+        "reaches us from inside one network only.",
+    )
+    answer_202: Literal["never", "pending", "always"] = key(
+        "never",
+        "When a SUBSCRIBE is answered 202 in place of 200, for clients of RFC 3265 that wait for it; RFC 6665 "
+        "section 8.3.1 forbids it.",
+    )
+    notify_interval_s: int = key(
+        0,
+        "Shortest time between two NOTIFYs that tell changes of one presentity, in seconds; what changes meanwhile "
+        "is told together. RFC 3856 section 6.10 and RFC 3857 section 4.10 recommend 5; 0 tells each change at once.",
+        within=(0, HOUR_S),
+    )
+    deactivate_at_shutdown_s: int = key(
+        0,
+        "0 leaves subscriptions in the database for the next start. Otherwise a server that is stopped ends them all "
+        "as deactivated, evenly over so many seconds, so that watchers move to other servers without a stampede.",
+        within=(0, HOUR_S),
+    )
     end_sub_on_timeout: bool = key(True, "End a subscription when its NOTIFY is not answered at all.")
     notify_failure: Literal["remove", "keep"] = key(
         "keep",

@@ -47,7 +47,8 @@ class Server:
     registrar: bool = key(True, "Serve REGISTER; without it the answer is 405.")
     allow_unauthenticated: bool = key(
         False,
-        "Serve other machines although nobody proves who they are; needed for listening beyond loopback.",
+        "Serve other machines although nobody proves who they are; needed for listening beyond loopback without "
+        "auth.required, and for HTTP there.",
     )
     allowed_targets: tuple[str, ...] = key(
         (),
@@ -56,6 +57,7 @@ class Server:
         shape=NETWORK,
     )
     software: str = key(f"presence/{__version__}", "Text of the Server and User-Agent header fields.", shape=PRODUCT)
+    date: bool = key(False, "Put Date into every response; that to a successful REGISTER has it anyway.")
     ready_file: str = key(
         "",
         "File written when every listener is open, with their addresses; empty is none.",
@@ -69,7 +71,33 @@ class Server:
         65535, "Largest SIP message taken on a stream; a datagram is never larger than 65535.", within=(1500, 65535)
     )
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
+    max_connections_per_source: int = key(
+        10000,
+        "Most stream connections held of one address, for IPv6 of one /64; lower it where clients come from "
+        "addresses of their own.",
+        within=(1, 1_000_000),
+    )
     idle_timeout_s: int = key(900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S))
+    handshake_timeout_s: int = key(
+        10, "A connection whose TLS or WebSocket handshake takes longer is closed.", within=(1, HOUR_S)
+    )
+    message_timeout_s: int = key(
+        30,
+        "A connection is closed when a message begun on it, or the first message or keep-alive, is not complete "
+        "after this long.",
+        within=(1, HOUR_S),
+    )
+    udp_max_bytes: int = key(
+        1300,
+        "Largest NOTIFY sent over UDP: a larger one goes over TCP to the same address (RFC 3261 section 18.1.1) "
+        "unless the Contact says transport=udp, and over UDP after all when TCP is refused there; 0 never does.",
+        within=(0, 65535),
+    )
+    nat_targets: bool = key(
+        True,
+        "Send NOTIFYs to where a SUBSCRIBE came from over UDP when its Via asks for that (rport) and names, like its "
+        "Contact, another address: the watcher is behind a NAT. Without it only `ob` in Contact does that.",
+    )
     udp_segmentation: bool = key(
         True,
         "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "
@@ -90,6 +118,11 @@ class Server:
     def listeners(self) -> tuple[Listener, ...]:
         """The entries of `listen`, taken apart."""
         return tuple(parse_listener(entry) for entry in self.listen)
+
+    @property
+    def home(self) -> str:
+        """The domain of telephone numbers that name none: the first one served, '' when all are."""
+        return self.domain[0] if self.domain else ""
 
     @property
     def target_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

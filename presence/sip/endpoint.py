@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
 from typing import Protocol
 from zlib import crc32
 
@@ -18,13 +19,17 @@ from presence.errors import (
     StoreError,
     TooManyHops,
     Unavailable,
+    UnknownMethod,
     UnknownSubscription,
     UnsupportedUriScheme,
     UriTooLong,
     VersionNotSupported,
 )
 from presence.observer import Observer
-from presence.sip.status import REASONS
+from presence.sip.content import refuse_body
+from presence.sip.headers import parse_uri
+from presence.sip.location import Outcome
+from presence.sip.status import METHODS, REASONS
 from presence.tally import Tally
 
 
@@ -51,11 +56,13 @@ class Origin(Protocol):
 class ServerTransaction:
     """A request and its one final response (RFC 3261 section 17.2.2)."""
 
-    __slots__ = ("_endpoint", "request", "to_tag")
+    __slots__ = ("_endpoint", "located", "request", "to_tag")
 
     def __init__(self, endpoint: "Endpoint", request: Message) -> None:
         self.request = request
         self.to_tag = b""
+        self.located: Outcome | None = None
+        """Where its next hop is, once that was looked up (RFC 3263)."""
         self._endpoint = endpoint
 
     @property
@@ -102,26 +109,55 @@ SCHEMES = frozenset({"sip", "sips", "tel", "pres", "im"})
 
 _ONE_LINE = {0: " ", 10: " ", 13: " "}
 
+_OTHER_METHOD = "CSeq Method Does Not Match"
+
 Handler = Callable[[ServerTransaction, float], None]
 
 
 class Endpoint:
     """Takes each new request through the checks of RFC 3261 section 8.2 to the handler of its method."""
 
-    def __init__(self, transactions: ServerTransactions, tally: Tally, *, software: str, allow_events: str) -> None:
+    def __init__(
+        self,
+        transactions: ServerTransactions,
+        tally: Tally,
+        *,
+        software: str,
+        allow_events: str,
+        supported: str = "",
+        dated: bool = False,
+    ) -> None:
         self.transactions = transactions
         self._tally = tally
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
         self._supported: frozenset[str] = frozenset()
-        self._server = f"Server: {software}\r\n" if software else ""
-        self.server_line = self._server.encode()
-        """The Server header line of responses, empty without one."""
+        self._server = self._lines = f"Server: {software}\r\n" if software else ""
+        self._dated = dated
+        self._second = -1
         self._allow_events = allow_events
+        self._supported_text = supported
         self._accept = ""
         self.now: float = 0.0
         self.observer: Observer | None = None
         self.draining = False
         """New requests are refused with 503."""
+        self.identify: Callable[[Message, float], None] | None = None
+        """Sets `identity` of a request or raises SipError, before anything else is looked at; None asks nobody."""
+
+    @property
+    def server_line(self) -> bytes:
+        """The header lines every response begins with: Server, and Date when it is wanted; empty without both."""
+        return self._common_lines().encode()
+
+    def _common_lines(self) -> str:
+        if self._dated and int(self.now) != self._second:
+            self._second = int(self.now)
+            self._lines = self._server + self._date_line()
+        return self._lines
+
+    def _date_line(self) -> str:
+        """RFC 3261 section 20.17: always in GMT."""
+        return f"Date: {formatdate(self.now, usegmt=True)}\r\n"
 
     @property
     def hurried(self) -> bool:
@@ -146,7 +182,7 @@ class Endpoint:
         self.now = now
         method = request.method
         transaction = ServerTransaction(self, request)
-        if request.plain and not self.draining:
+        if request.plain and not self.draining and (self.identify is None or request.identity is not None):
             # Nothing of what `_guard` looks at is there, and the transactions have counted it.
             try:
                 self._handlers[method](transaction, now)
@@ -174,14 +210,22 @@ class Endpoint:
             raise VersionNotSupported
         if request.error == TOO_LARGE:
             raise MessageTooLarge
+        allow = (("Allow", self.allow),)
+        if request.error == _OTHER_METHOD and request.method not in METHODS:
+            # RFC 4475 section 3.1.2.18: how an unknown method fills CSeq is not ours to judge.
+            raise UnknownMethod(headers=allow)
         if request.error:
             raise BadRequest(request.error)
+        parse_uri(request.uri)
         if request.method == "CANCEL":
             # RFC 3261 section 9.2: there is no INVITE here that it could match.
             raise UnknownSubscription("Call/Transaction Does Not Exist")
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
-            raise MethodNotAllowed(headers=(("Allow", self.allow),))
+            raise (MethodNotAllowed if request.method in METHODS else UnknownMethod)(headers=allow)
+        if self.identify is not None and not request.merged:
+            # RFC 3261 section 8.2: authentication comes first. (A request that came before used up its nonce-count.)
+            self.identify(request, self.now)
         # RFC 4475 section 3.3.11: who is asked what it can do answers at the last hop too.
         if request.max_forwards == 0 and request.method != "OPTIONS":
             raise TooManyHops
@@ -232,7 +276,10 @@ class Endpoint:
                 # Whoever asked gets the answer, and what waits behind it its turn.
                 self._tally.drops["internal error"] += 1
         phrase = reason.encode("utf-8", "surrogateescape")
-        fields = (self._server + lines).encode("utf-8", "surrogateescape")
+        if method == "REGISTER" and status < 300 and not self._dated:
+            # RFC 3261 section 10.3, step 8: by it a client without a clock sets its own.
+            lines = self._date_line() + lines
+        fields = (self._common_lines() + lines).encode("utf-8", "surrogateescape")
         self.transactions.answer(request, status, phrase, transaction.to_tag, fields, self.now)
 
     def fault(self, request: Message, error: Exception) -> None:
@@ -244,12 +291,15 @@ class Endpoint:
 
     def _options(self, transaction: ServerTransaction, now: float) -> None:
         """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""
+        refuse_body(transaction.request)
         transaction.reply(
             200,
             (
                 ("Allow", self.allow),
                 ("Accept", self._accept),
+                ("Accept-Encoding", "identity"),
+                ("Accept-Language", "*"),
                 ("Allow-Events", self._allow_events),
-                ("Supported", ""),
+                ("Supported", self._supported_text),
             ),
         )

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from presence._fastcore import Message
 from presence.errors import BadRequest
+from presence.sip.telephone import canonical_subscriber, read_number
 from presence.values import Aor
 
 Params = Mapping[str, str]
@@ -35,6 +36,7 @@ _BARE_URI_TEXT = re.compile(r"[!#-;=?-~]++")
 """The same without `"`, `<` and `>`."""
 _SCHEME = re.compile(rf"({_SCHEME_NAME}):")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)\s*+(?::\s*+([0-9]{1,9}))?+")
+_THREE_COLONS = re.compile(r":::(?=[0-9]++\.)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -68,9 +70,14 @@ class Uri(NamedTuple):
         Escapes of what may stand in a user part are undone and all others are kept, in capitals: so
         `%61lice` is alice, and no `%40` can move the boundary between user and host.
         """
+        if self.scheme == "tel":
+            return read_number(self.user, self.params)
         if not self.host:
             raise BadRequest("URI Without a Host")
-        return Aor(canonical_user(self.user), self.host)
+        user = self.user
+        if self.params.get("user", "").lower() == "phone":
+            user = canonical_subscriber(user)
+        return Aor(canonical_user(user), self.host)
 
 
 class Via(NamedTuple):
@@ -94,11 +101,27 @@ def parse_uri(text: str) -> Uri:
     return _recall_uri(text) if len(text) <= KEPT_LENGTH else _parse_uri(text)
 
 
-def read_address(request: Message) -> Aor:
-    """Return the address of record a Request-URI names; raises BadRequest."""
+def read_address(request: Message, home: str = "") -> Aor:
+    """Return the address of record a request is for; raises BadRequest.
+
+    `home` is the domain of telephone numbers that name none.
+    """
     plain = request.address
-    # Aor._make without its checks: each request passes here.
-    return tuple.__new__(Aor, plain) if plain else parse_uri(request.uri).aor()
+    if plain:
+        # Aor._make without its checks: each request passes here.
+        return tuple.__new__(Aor, plain)
+    uri = parse_uri(request.uri)
+    address = (uri if uri.user else _strict_target(request) or uri).aor()
+    return address if address.domain else Aor(address.username, home)
+
+
+def _strict_target(request: Message) -> Uri | None:
+    """Return whom a strict router meant that put our own URI into the Request-URI (RFC 3261 section 16.4)."""
+    routes = request.values("Route")
+    if not routes:
+        return None
+    last = parse_uri(parse_name_addr(routes[-1]).uri)
+    return last if last.user and "lr" not in last.params else None
 
 
 def _parse_uri(text: str) -> Uri:
@@ -133,7 +156,8 @@ def _parse_host_port(text: str) -> tuple[str, int | None]:
         raise BadRequest("Bad Port")
     if host.startswith("["):
         try:
-            host = f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+            # The grammar of RFC 3261 gives a colon too many (RFC 5118 section 4.10).
+            host = f"[{ipaddress.IPv6Address(_THREE_COLONS.sub('::', host[1:-1])).compressed}]"
         except ValueError:
             raise BadRequest("Bad Host") from None
     return host, None if port is None else int(port)
@@ -188,9 +212,29 @@ def parse_name_addr(value: str) -> NameAddr:
     else:
         uri, semicolon, rest = value.partition(";")
         uri, rest, display = uri.strip(), semicolon + rest, ""
+        if "?" in uri or "," in uri:
+            # RFC 3261 section 20: such a URI must stand in brackets.
+            raise BadRequest("Bad Address")
     if not _SCHEME.match(uri) or not _URI_TEXT.fullmatch(uri):
         raise BadRequest("Bad Address")
     return NameAddr(display, uri, parse_params(rest))
+
+
+def cut_tag(value: str) -> str:
+    """Return a From, To or Contact value that can be parsed as it is, all but its tag."""
+    match = _DISPLAY.match(value)
+    if match and ";" not in _outside_quotes(match[1]):
+        end = value.index(">", match.end()) + 1
+    else:
+        end = value.find(";") if ";" in value else len(value)
+    kept = value[:end].strip()
+    while end < len(value.rstrip()):
+        param = _PARAM.match(value, end)
+        assert param is not None, "parse_name_addr has read it"
+        if param[1].lower() != "tag":
+            kept += param[0]
+        end = param.end()
+    return kept.rstrip()
 
 
 def read_aor(value: str) -> Aor:

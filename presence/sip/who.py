@@ -8,9 +8,8 @@ from presence.values import Aor
 
 def who_of(request: Message) -> str:
     """Return `user@host` of who has proven to have sent a request, else of its From; '' when that cannot be read."""
-    identity = getattr(request, "identity", None)
     try:
-        aor: Aor = read_aor(request.header("From") or "") if identity is None else identity.aor
+        aor: Aor = read_aor(request.header("From") or "") if request.identity is None else request.identity.aor
     except (SipError, ValueError):
         return ""
     return f"{aor.username}@{aor.domain}"

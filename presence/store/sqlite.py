@@ -33,7 +33,7 @@ Durability = Literal["commit", "os", "periodic", "memory"]
 
 QUEUE_LIMIT = 100_000
 NUMBERED = ("presentity", "active_watchers", "shared_watchers")
-OTHERS_DECIDE = ("watchers_get",)
+OTHERS_DECIDE = ("watchers_get", "subscriber_get", "subscriber_changes")
 """Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 
@@ -352,7 +352,9 @@ class SqliteStore:
 
     def _trouble(self, text: str) -> None:
         if self._on_trouble is not None:
-            self._on_trouble(text)
+            # The thread that writes goes on whether its words are heard or not.
+            with suppress(Exception):
+                self._on_trouble(text)
 
     # ---- answers ----
 

@@ -1,70 +1,126 @@
 """Whether a SUBSCRIBE may have what it asks for, where its NOTIFYs go, and the 200 it gets."""
 
-from presence._fastcore import Fanout, Message, Networks
-from presence.errors import Forbidden
+from collections.abc import Callable
+
+from presence._fastcore import Fanout
+from presence.errors import BadRequest, Forbidden, PresenceError, SipError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import ALLOW, BLOCK, OPEN, Decision, Policy
+from presence.events.winfo import WINFO
+from presence.policy.decision import ALLOW, BLOCK, OPEN, OWN_STATE, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
+from presence.sip.location import Hop, Outcome, Trouble
+from presence.sip.resolution import Resolver
+from presence.subscription.aiming import choose_target
 from presence.subscription.book import Book
-from presence.subscription.dialog import Dialog, Target, choose_target, same_host
+from presence.subscription.dialog import Dialog, Target
+from presence.subscription.proof import Proof
 from presence.subscription.request import Limits
-from presence.values import Aor
+from presence.values import Aor, SubscriptionStatus
+
+
+def decide(policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
+    """Return what a policy lets a watcher have of a package."""
+    if package.authorised:
+        return policy.decide(presentity, watcher, package.name)
+    if package.watches and policy is not OPEN and presentity != watcher:
+        # RFC 3857 section 4.6: the presentity alone is told who watches; others how they stand themselves.
+        if package.watches.endswith(WINFO):
+            return BLOCK
+        known = policy.decide(presentity, watcher, package.watches).status is SubscriptionStatus.ACTIVE
+        return OWN_STATE if known else BLOCK
+    return ALLOW
+
+
+UNRESOLVED: dict[Trouble, Callable[[], SipError]] = {
+    # No RFC names an answer: whoever names a host that does not exist wrote a request nobody can serve, so 400; a name
+    # server that is silent may speak again, and is no reason for a proxy to leave this server alone as with 503.
+    Trouble.UNKNOWN: lambda: BadRequest("Contact Host Does Not Exist"),
+    Trouble.SILENT: lambda: SipError("Contact Host Cannot Be Looked Up", (("Retry-After", "30"),)),
+    Trouble.BUSY: lambda: Unavailable("Too Many Lookups", (("Retry-After", "5"),)),
+}
+
+
+class NotLocated(PresenceError):
+    """A request cannot be served before the host of its next hop has been looked up."""
+
+    def __init__(self, hop: Hop) -> None:
+        super().__init__(hop.host)
+        self.hop = hop
 
 
 class Admission:
     """What a new subscription and a refresh have in common."""
 
-    def __init__(self, table: Fanout, policy: Policy, book: Book, limits: Limits) -> None:
+    def __init__(
+        self,
+        table: Fanout,
+        policy: Policy,
+        book: Book,
+        limits: Limits,
+        proof: Proof,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._proof = proof
+        self._resolver = resolver
         self.policy = policy
         self.limits = limits
-        self.trusted = Networks(limits.trusted)
         self._table = table
         self._book = book
 
     def decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         """Return what the policy lets the watcher have of a package."""
-        if package.authorised:
-            return self.policy.decide(presentity, watcher, package.name)
-        if package.watches and self.policy is not OPEN and presentity != watcher:
-            # RFC 3857 section 4.6: who watches is told to the presentity only.
-            return BLOCK
-        return ALLOW
+        return decide(self.policy, package, presentity, watcher)
 
-    def target(self, dialog: Dialog, transaction: ServerTransaction, known: int = 0, *, begins: bool = False) -> Target:
-        """Return where NOTIFYs go; raises BadRequest and Forbidden.
+    def target(self, dialog: Dialog, transaction: ServerTransaction, slot: int = 0, *, begins: bool = False) -> Target:
+        """Return where NOTIFYs go, those of `slot` when the dialog has a subscription; with `begins` for one more.
 
-        `known` is a subscription of the dialog: what is proven of its target need not be proven again. With
-        `begins` there will be one more.
+        Raises SipError, and NotLocated before anything has changed when a host has to be looked up first.
         """
-        dialog.check_size(transaction.request.event_id)
-        source = transaction.request.source
-        target = choose_target(dialog, transaction.origin, source, self.limits.allowed_targets)
-        self._book.way(transaction.origin.link, target)
-        return self._ask_for_proof(transaction.request, target, known, begins=begins)
+        request = transaction.request
+        dialog.check_size(request.event_id)
+        chosen = choose_target(dialog, request, self.limits.aiming)
+        if isinstance(chosen, Hop):
+            if transaction.located is None:
+                raise NotLocated(chosen)
+            chosen = self._locate(chosen, transaction.located, 0 if begins else slot)
+        self._book.way(transaction.origin.link, chosen)
+        return self._proof.ask(request, chosen, slot, begins=begins)
 
-    def _ask_for_proof(self, request: Message, target: Target, known: int, *, begins: bool) -> Target:
-        """Note who named an address that is not his own: it gets one NOTIFY until it answers (`Fanout.doubt`).
+    def _locate(self, hop: Hop, located: Outcome, slot: int) -> Target:
+        current = self._book.target(slot) if slot and self._book.hop(slot) == hop else None
+        if isinstance(located, Trouble):
+            if current is None or not current.port:
+                raise UNRESOLVED[located]()
+            # What worked so far goes on working.
+            return current
+        targets = self._book.targets(hop, located)
+        if not targets:
+            raise Forbidden("Contact Address Not Allowed")
+        first = next(
+            (target for target in targets if current is not None and target.place == current.place), targets[0]
+        )
+        return first._replace(others=tuple(other.place for other in targets if other is not first))
 
-        RFC 3261 section 26.1.5: otherwise a SUBSCRIBE with somebody else's Contact, for which the sender needs not
-        even show his own address, makes the server send many times what it got.
-        """
-        source = request.source[0]
-        if target.flow or not source or same_host(source, target.host) or source in self.trusted:
-            return target
-        if getattr(request, "identity", None) is not None:
-            return target
-        stays = known and same_host(self._table.target(known)[0], target.host)
-        if stays and not self._table.unproven(known):
-            return target
-        if (begins or not stays) and self._table.doubts(target.host) >= self.limits.unproven_per_target:
-            raise Forbidden("Too Many Subscriptions for an Address Without Answer")
-        return target._replace(source=source)
+    def look_up(self, missing: NotLocated, transaction: ServerTransaction, again: Callable[[float], None]) -> None:
+        """Look up what a request could not be served without, then serve it `again` from the start."""
+
+        def located(outcome: Outcome, now: float) -> None:
+            transaction.located = outcome
+            again(now)
+
+        assert self._resolver is not None
+        self._resolver.locate(missing.hop, self._book.reaches, transaction.request.source[0], located)
 
     def accept(self, transaction: ServerTransaction, slot: int, expires_s: int) -> None:
-        """Answer 200 with the interval granted and our Contact."""
+        """Answer 200 (202, where an old client wants it) with the interval granted and our Contact."""
         contact = self._table.contact(slot, transaction.origin.link).decode("utf-8", "surrogateescape")
-        if contact.isprintable():
-            transaction.accept(f"Expires: {expires_s}\r\nContact: <{contact}>\r\n")
+        begun, lines, answer_202 = self.limits.acceptance
+        if not transaction.request.to_tag:
+            lines = begun
+        if answer_202 == "always" or (answer_202 == "pending" and self._table.facts(slot).pending):
+            transaction.reply(202, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))
+        elif contact.isprintable():
+            transaction.accept(f"{lines}Expires: {expires_s}\r\nContact: <{contact}>\r\n")
         else:
             # Another server's, out of the database.
             transaction.reply(200, (("Expires", str(expires_s)), ("Contact", f"<{contact}>")))

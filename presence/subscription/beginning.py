@@ -44,7 +44,7 @@ class Beginning:
         request = transaction.request
         expires_s = granted_s(request, package, self._admission.limits)
         check_bodies(request, package)
-        watcher = watcher_of(dialog)
+        watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
@@ -132,6 +132,7 @@ class Beginning:
             transaction.to_tag = b""
             transaction.refuse(Unavailable())
         else:
+            self._notify.show(resource, draft.decision.view)
             self._admission.accept(transaction, slot, draft.expires_s)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
@@ -166,3 +167,5 @@ class Beginning:
         )
         self._book.aim(slot, draft.transaction.origin.link, draft.target)
         self._book.note(slot, dialog, shared=bool(draft.owner))
+        if request.identity is not None and not draft.owner and draft.watcher != watcher_of(dialog):
+            self._book.adopt_watcher(slot, draft.watcher, private=request.identity.private)

@@ -4,19 +4,25 @@ from collections.abc import Callable
 
 from presence._fastcore import Fanout, Message
 from presence.errors import Forbidden
-from presence.sip.headers import split_values
+from presence.sip.headers import parse_name_addr, parse_uri, read_aor, split_values
 from presence.sip.lanes import Lanes
+from presence.sip.location import Hop, Place, next_hop
 from presence.store.base import Write
-from presence.subscription.dialog import Dialog, Target
+from presence.subscription.aiming import FLOW_ONLY
+from presence.subscription.dialog import AllowedTargets, Dialog, Target
 from presence.subscription.notify import Notify
 from presence.subscription.rows import Key
 from presence.subscription.ways import Ways
+from presence.values import Aor
+
+PART_REMOTE = 3
+"""Where `Fanout.dialog` has the watcher's From."""
 
 
 class Book:
     """Kept by slot. Only the exceptions are here: an ordinary subscription lives in the table alone."""
 
-    def __init__(self, table: Fanout, notify: Notify, ways: Ways, *, boot: int) -> None:
+    def __init__(self, table: Fanout, notify: Notify, ways: Ways, allowed: AllowedTargets, *, boot: int) -> None:
         self.boot = boot
         """Counts the starts of the server on this database: CSeq numbers are reserved per start."""
         self.lanes = Lanes()
@@ -24,12 +30,18 @@ class Book:
         self._table = table
         self._notify = notify
         self._ways = ways
+        self._allowed = allowed
+        self._others: dict[int, Target] = {}
+        self.reaches = ways.reaches
+        """Whether there is a way out by a transport, over IPv6 or not."""
         self._foreign: dict[tuple[str, str, str], int] = {}
         self._foreign_tags: dict[int, tuple[str, str, str]] = {}
         self._shared: set[int] = set()
         self._strict: dict[int, tuple[str, ...]] = {}
         self.on_forget: Callable[[int], None] = lambda slot: None
         """Hears of each subscription that has ended."""
+        self.asserted: dict[int, Aor] = {}
+        """By first slot of a dialog: the watcher that a trusted peer named, where From names another."""
 
     def find(self, request: Message) -> int:
         """Return the first slot of the dialog a request belongs to, 0 when it is none of ours."""
@@ -64,8 +76,11 @@ class Book:
         """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
         self._shared.discard(slot)
         self.on_forget(slot)
+        self._others.pop(slot, None)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
+            if self.asserted.pop(owner, None):
+                self._notify.shown.pop(owner, None)
             key = self._foreign_tags.pop(owner, None)
             if key:
                 del self._foreign[key]
@@ -76,15 +91,32 @@ class Book:
         route = self._strict.get(owner) or tuple(split_values(parts[1]))
         return Dialog(parts[5], parts[2], parts[3], parts[4], contact, route)
 
+    def watcher(self, owner: int) -> Aor:
+        """Return who watches in a dialog."""
+        asserted = self.asserted.get(owner)
+        return asserted or read_aor(self._table.dialog(owner)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+
+    def adopt_watcher(self, owner: int, watcher: Aor, *, private: bool) -> None:
+        """Know that a dialog's watcher is not who From names; with `private` the presentity is shown From."""
+        self.asserted[owner] = watcher
+        if not private:
+            self._notify.shown[owner] = watcher
+
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         way = self._ways.choose(link, target)
+        way = link if way is None else way
         before, host = self._table.facts(slot).flow, self._table.target(slot)[0]
-        self._table.set_target(slot, link if way is None else way, target.host, target.port, target.flow)
+        self._table.set_target(slot, way, target.host, target.port, target.flow, explicit=target.explicit)
         if not target.source:
             self._table.believe(slot)
         elif self._table.target(slot)[0] != host:
             self._table.doubt(slot)
+        self._ways.name(way, target)
+        if target.others:
+            self._others[slot] = target
+        elif self._others:
+            self._others.pop(slot, None)
         if before != target.flow:
             # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
             self._table.resend(slot)
@@ -95,6 +127,43 @@ class Book:
         if way is None:
             raise Forbidden("No Listener Reaches the Contact Address")
         return way
+
+    def target(self, slot: int) -> Target:
+        """Return where the subscription's NOTIFYs go now."""
+        facts = self._table.facts(slot)
+        return Target(self._ways.transport(facts.link), *self._table.target(slot), facts.flow, facts.explicit)
+
+    def hop(self, slot: int) -> Hop:
+        """Return where requests in the subscription's dialog go first; raises BadRequest."""
+        return next_hop(parse_uri(self._first_uri(slot)[0]))
+
+    def is_flow_only(self, slot: int) -> bool:
+        """Whether the watcher is never connected to (see `aiming.is_flow_only`)."""
+        uri, routed = self._first_uri(slot)
+        if routed:
+            return False
+        return self._ways.transport(self._table.facts(slot).link) in FLOW_ONLY or next_hop(parse_uri(uri)).outbound
+
+    def _first_uri(self, slot: int) -> tuple[str, bool]:
+        """The URI of the next hop, and whether it is a route's."""
+        uri, route = (part.decode("utf-8", "surrogateescape") for part in self._table.dialog(slot)[:2])
+        strict = self._table.facts(slot).owner in self._strict
+        if route and not strict:
+            uri = parse_name_addr(split_values(route)[0]).uri
+        return uri, strict or bool(route)
+
+    def targets(self, hop: Hop, places: tuple[Place, ...]) -> list[Target]:
+        """Return the targets at the places of a hop that may be sent to, the best first."""
+        explicit = hop.transport == "UDP" or hop.outbound
+        return [Target(*place, 0, explicit, (), hop.host) for place in places if place.host in self._allowed]
+
+    def take_other(self, slot: int) -> Target | None:
+        """Return where to try next when the target does not answer, each place once; None when there is none left."""
+        target = self._others.pop(slot, None)
+        if target is None:
+            return None
+        first, *others = target.others
+        return Target(*first, 0, target.explicit, tuple(others), target.name, asker=target.asker)
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""

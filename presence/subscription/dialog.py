@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from presence._fastcore import Message
-from presence.errors import BadRequest, Forbidden
-from presence.sip.endpoint import Origin
-from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri, read_aor
+from presence.errors import BadRequest
+from presence.sip.headers import cut_tag, parse_name_addr, parse_uri, read_aor
+from presence.sip.identity import Identity
+from presence.sip.location import Hop, Place, next_hop
 from presence.sip.route import address_request
 from presence.values import Aor
 
@@ -28,18 +29,32 @@ _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
 class Target(NamedTuple):
-    """Where NOTIFYs are sent: an address, over UDP or TCP, on a connection that stands (`flow`) when there is one."""
+    """Where NOTIFYs are sent: an address and how, on a connection that stands (`flow`) when there is one."""
 
     transport: str
     host: str
     port: int
+    """0 when no address is known: only the flow leads there, or the host's name is still to be looked up."""
     flow: int = 0
+    explicit: bool = False
+    """Whether UDP was asked for by name: then no size makes it TCP."""
+    others: tuple[Place, ...] = ()
+    """Where to try next (RFC 3263 section 4.3)."""
+    name: str = ""
+    """The host that was looked up, '' for an address: who a TLS server there must prove to be (RFC 5922)."""
     source: str = ""
     """Whose request named the address, when that is not its own and nothing shows that NOTIFYs are wanted there."""
+    asker: str = ""
+    """Whose request named `others`: what is not its own address there is believed no more than `source` is."""
 
     def __str__(self) -> str:
-        transport = "udp" if self.transport == "UDP" else "tcp"
-        return f"{transport}:{self.host}:{self.port}" + (f";from={self.source}" if self.source else "")
+        address = f"{self.transport.lower()}:{self.host}:{self.port}"
+        return f"{address};from={self.source}" if self.source else address
+
+    @property
+    def place(self) -> Place:
+        """The address alone."""
+        return Place(self.transport, self.host, self.port)
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -48,13 +63,6 @@ class Target(NamedTuple):
         transport, host_port = address.split(":", 1)
         host, _, port = host_port.rpartition(":")
         return cls(transport.upper(), host, int(port), source=source)
-
-    @classmethod
-    def of_contact(cls, contact: str) -> "Target":
-        """The address in a Contact URI, for rows another server wrote; raises ValueError for a host name."""
-        uri = parse_uri(contact)
-        transport = "TCP" if uri.params.get("transport", "udp").lower() == "tcp" else "UDP"
-        return cls(transport, str(ipaddress.ip_address(uri.host.strip("[]"))), _port(uri))
 
 
 class Dialog(NamedTuple):
@@ -70,6 +78,10 @@ class Dialog(NamedTuple):
     """The watcher's Contact URI: the remote target."""
     route: tuple[str, ...]
     """Record-Route of the SUBSCRIBE, in its order (RFC 3261 section 12.1.1)."""
+
+    def hop(self) -> Hop:
+        """Return where requests in the dialog go first; raises BadRequest."""
+        return next_hop(parse_uri(parse_name_addr(self.route[0]).uri if self.route else self.contact))
 
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
@@ -91,8 +103,6 @@ class Dialog(NamedTuple):
 
 def read_dialog(request: Message) -> Dialog:
     """Take the dialog from an initial SUBSCRIBE; raises BadRequest saying what is missing."""
-    if not request.from_tag:
-        raise BadRequest("Missing From Tag")
     route = request.values("Record-Route")
     if len(route) > MAX_ROUTES:
         raise BadRequest("Too Many Record-Route Values")
@@ -100,8 +110,8 @@ def read_dialog(request: Message) -> Dialog:
         parse_uri(parse_name_addr(value).uri)
     return Dialog(
         call_id=request.call_id,
-        local=without_tag(parse_name_addr(request.header("To") or "")),
-        remote=without_tag(parse_name_addr(request.header("From") or "")),
+        local=without_tag(request.header("To") or ""),
+        remote=without_tag(request.header("From") or ""),
         remote_tag=request.from_tag,
         contact=read_contact(request),
         route=tuple(route),
@@ -109,18 +119,24 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the URI of the first Contact (RFC 6665 section 4.1.2.1: it must be there)."""
+    """Return the URI of Contact (RFC 6665 section 4.1.2.1: it must be there; RFC 3261 section 8.1.1.8: once)."""
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
+    if len(values) > 1:
+        raise BadRequest("More Than One Contact")
     uri = parse_name_addr(values[0]).uri
     if parse_uri(uri).scheme not in ("sip", "sips"):
         raise BadRequest("Contact Is Not a SIP URI")
     return uri
 
 
-def without_tag(address: NameAddr) -> str:
-    """Write a name-addr with its display name and parameters, all but the tag."""
+def without_tag(value: str) -> str:
+    """Return a From or To with its display name and parameters as they came, all but the tag."""
+    address = parse_name_addr(value)
+    if value.isprintable():
+        return cut_tag(value)
+    # Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
     text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":
@@ -133,9 +149,9 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def watcher_of(dialog: Dialog) -> Aor:
-    """Return who watches: the address-of-record in From."""
-    return read_aor(dialog.remote)
+def watcher_of(dialog: Dialog, identity: Identity | None = None) -> Aor:
+    """Return who watches: who the sender has proven to be, else the address-of-record in From."""
+    return read_aor(dialog.remote) if identity is None else identity.aor
 
 
 class AllowedTargets:
@@ -154,23 +170,6 @@ class AllowedTargets:
         return any(address in network for network in self.networks)
 
 
-def choose_target(dialog: Dialog, origin: Origin, source: tuple[str, int], allowed: AllowedTargets) -> Target:
-    """Decide where NOTIFYs go; raises Forbidden when the configuration does not let us send there.
-
-    A connection the SUBSCRIBE came in on is used while it stands (RFC 5626 section 5.3); else the first route or the
-    remote target. A host name stands for the address the request came from, until names are resolved.
-    """
-    hop = parse_uri(parse_name_addr(dialog.route[0]).uri if dialog.route else dialog.contact)
-    if origin.flow:
-        target = Target(origin.transport, source[0], _port(hop), origin.flow)
-    else:
-        transport = hop.params.get("transport", "udp").upper()
-        target = Target("TCP" if transport == "TCP" else "UDP", _host(hop, source[0]), _port(hop))
-    if target.host not in allowed:
-        raise Forbidden("Contact Address Not Allowed")
-    return target
-
-
 def same_host(one: str, other: str) -> bool:
     """Whether two texts are the same IP address; raises ValueError for what is none."""
     return one == other or _read_address(one) == _read_address(other)
@@ -181,16 +180,3 @@ def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the address, as IPv4 when it is mapped into IPv6; raises ValueError for a name."""
     address = ipaddress.ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _port(hop: Uri) -> int:
-    return hop.port or 5060
-
-
-def _host(hop: Uri, source: str) -> str:
-    host = hop.host.strip("[]")
-    try:
-        _read_address(host)
-    except ValueError:
-        return "127.0.0.1" if hop.host == "localhost" else source
-    return host

@@ -39,6 +39,11 @@ class Ending:
             return
         self._store.submit(self._book.removal(slot), partial(self._ended, slot, owner, happened, now))
 
+    def end_outside(self, domains: frozenset[str], now: float) -> None:
+        """End what watches presentities of domains that are not served any more."""
+        for slot in self._notify.running_outside(domains):
+            self.end(slot, Input.RESOURCE_GONE, now)
+
     def missing(self, row_id: int, *, shared: bool) -> None:
         """Learn that an operator took a subscription out of the database: it ends at the next tick."""
         self._missing.add(Key(row_id, shared))

@@ -19,6 +19,13 @@ class Input(Enum):
     UNSUBSCRIBED = "unsubscribed"
     NOTIFY_FAILED = "notify failed"
     DEACTIVATED = "deactivated"
+    PROBATION = "probation"
+    GAVE_UP = "gave up"
+    RESOURCE_GONE = "resource gone"
+
+
+PROBATION, GIVEUP = "probation;retry-after=300", "giveup;retry-after=86400"
+"""Reasons that say when to try again (RFC 6665 section 4.1.3), as the watcher table writes them."""
 
 
 INIT = None
@@ -39,12 +46,17 @@ TABLE: dict[tuple[SubscriptionStatus | None, Input], tuple[SubscriptionStatus, W
     (_PENDING, Input.UNSUBSCRIBED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
     (_PENDING, Input.NOTIFY_FAILED): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
     (_PENDING, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
+    (_PENDING, Input.PROBATION): (_TERMINATED, WatcherEvent.PROBATION, PROBATION),
+    (_PENDING, Input.GAVE_UP): (_TERMINATED, WatcherEvent.GIVEUP, GIVEUP),
+    (_PENDING, Input.RESOURCE_GONE): (_TERMINATED, WatcherEvent.NORESOURCE, "noresource"),
     (_ACTIVE, Input.CONFIRM): (_PENDING, WatcherEvent.SUBSCRIBE, ""),
     (_ACTIVE, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
     (_ACTIVE, Input.EXPIRED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
     (_ACTIVE, Input.UNSUBSCRIBED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
     (_ACTIVE, Input.NOTIFY_FAILED): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
     (_ACTIVE, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
+    (_ACTIVE, Input.PROBATION): (_TERMINATED, WatcherEvent.PROBATION, PROBATION),
+    (_ACTIVE, Input.RESOURCE_GONE): (_TERMINATED, WatcherEvent.NORESOURCE, "noresource"),
 }
 
 REMOVING_RESPONSES = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})

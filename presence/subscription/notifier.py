@@ -1,8 +1,9 @@
 """The notifier (RFC 6665 section 4.2): subscriptions made, refreshed and ended, each answered after its commit."""
 
+import re
 from functools import partial
 
-from presence._fastcore import CSEQ_STRIDE, Fanout
+from presence._fastcore import CSEQ_STRIDE, Fanout, Message
 from presence.errors import (
     BadEvent,
     Forbidden,
@@ -14,11 +15,13 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import Decision, Policy
+from presence.policy.decision import CONFIRM, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import read_address
+from presence.sip.headers import parse_uri, read_address
+from presence.sip.location import Trouble
+from presence.sip.resolution import Resolver
 from presence.store.base import Store
-from presence.subscription.admission import Admission
+from presence.subscription.admission import Admission, NotLocated
 from presence.subscription.beginning import Beginning
 from presence.subscription.book import Book
 from presence.subscription.dialog import (
@@ -26,11 +29,11 @@ from presence.subscription.dialog import (
     Target,
     read_contact,
     read_dialog,
-    watcher_of,
 )
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify
+from presence.subscription.proof import Proof
 from presence.subscription.quota import Quota
 from presence.subscription.request import (
     Limits,
@@ -39,7 +42,10 @@ from presence.subscription.request import (
     granted_s,
     until_at,
 )
-from presence.values import SubscriptionStatus, WatcherEvent
+from presence.values import Aor, SubscriptionStatus, WatcherEvent
+
+_OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
+"""How our Contact begins; other GRUUs name their user (RFC 5627 section 3.1)."""
 
 
 class Notifier:
@@ -56,6 +62,8 @@ class Notifier:
         ending: Ending,
         limits: Limits,
         quota: Quota,
+        proof: Proof,
+        resolver: Resolver | None = None,
     ) -> None:
         self._registry = registry
         self._table = table
@@ -64,7 +72,7 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
-        self._admission = Admission(table, policy, book, limits)
+        self._admission = Admission(table, policy, book, limits, proof, resolver)
         self._beginning = Beginning(table, store, notify, book, self._admission, quota)
 
     # ---- requests ----
@@ -78,10 +86,32 @@ class Notifier:
         if request.to_tag:
             self._inside_dialog(transaction, package, now)
             return
-        presentity = read_address(request)
+        presentity = self._presentity(request)
+        try:
+            self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
+        except NotLocated as missing:
+            self._admission.look_up(missing, transaction, partial(self._resume, transaction))
+
+    def _resume(self, transaction: ServerTransaction, now: float) -> None:
+        try:
+            self.handle_subscribe(transaction, now)
+        except Exception as error:
+            transaction.refuse(error)
+
+    def _presentity(self, request: Message) -> Aor:
+        """Return whom a SUBSCRIBE outside a dialog asks about; raises NotFound and BadRequest."""
+        if ";gr=" in request.uri and _OUR_USER.match(request.uri):
+            # Our Contact of another dialog: the same device, so the same resource (RFC 6665 section 4.5.1).
+            uri = parse_uri(request.uri)
+            key = uri.params.get("gr", "")
+            slot = self._table.find_gruu(uri.user.encode(), key.encode("utf-8", "surrogateescape"))
+            if not slot:
+                raise NotFound
+            return self._notify.resource_of(slot).presentity
+        presentity = read_address(request, self._limits.home)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
-        self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
+        return presentity
 
     def _inside_dialog(self, transaction: ServerTransaction, package: EventPackage, now: float) -> None:
         owner = self._book.find(transaction.request)
@@ -92,6 +122,9 @@ class Notifier:
     def _attempt(self, transaction: ServerTransaction, package: EventPackage, owner: int, now: float) -> None:
         try:
             self._continue(transaction, package, owner, now)
+        except NotLocated as missing:
+            # The lane stays taken: what came later waits.
+            self._admission.look_up(missing, transaction, partial(self._attempt, transaction, package, owner))
         except Exception as error:
             transaction.refuse(error)
             self._book.lanes.leave(owner)
@@ -103,6 +136,9 @@ class Notifier:
         usages = self._table.usages(owner) if self._book.find(request) == owner else []
         if not usages:
             raise UnknownSubscription
+        watcher, identity = self._book.watcher(owner), request.identity
+        if identity is not None and identity.aor != watcher:
+            raise Forbidden("Not the Watcher of This Dialog")
         # RFC 3261 section 12.2.2; an equal number in a new transaction is no newer request either.
         if request.cseq <= self._table.facts(owner).remote_cseq:
             raise OutOfOrder
@@ -131,11 +167,16 @@ class Notifier:
         target = self._admission.target(dialog, transaction, slot)
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
-        decision = self._admission.decide(package, resource.presentity, watcher_of(dialog))
-        if decision.status is SubscriptionStatus.TERMINATED:
-            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
-            return
+        decision = self._admission.decide(package, resource.presentity, self._book.watcher(owner))
         facts = self._table.facts(slot)
+        over = None
+        if decision.status is SubscriptionStatus.TERMINATED:
+            over = Input.REJECTED
+        elif facts.pending and decision is CONFIRM and now - facts.subscribed_at >= self._limits.give_up_s:
+            over = Input.GAVE_UP
+        if over is not None:
+            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner, over))
+            return
         until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
         mark = max(facts.cseq + CSEQ_STRIDE, facts.cseq_mark)
@@ -159,21 +200,28 @@ class Notifier:
             ),
         )
 
-    def _expelled(self, transaction: ServerTransaction, slot: int, owner: int, error: StoreError | None) -> None:
+    def _expelled(
+        self, transaction: ServerTransaction, slot: int, owner: int, happened: Input, error: StoreError | None
+    ) -> None:
         if error is not None:
             transaction.refuse(Unavailable())
         else:
-            transaction.refuse(Forbidden())
-            self._ending.terminate(slot, Input.REJECTED)
+            if happened is Input.REJECTED:
+                transaction.refuse(Forbidden())
+            else:
+                # RFC 6665 section 3.1.1: the duration may be shortened to zero.
+                self._admission.accept(transaction, slot, 0)
+            self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 
     def _admit(self, slot: int, decision: Decision) -> None:
         """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
         was_pending = self._table.facts(slot).pending
         pending = decision.status is SubscriptionStatus.PENDING
+        resource = self._notify.resource_of(slot)
+        self._notify.show(resource, decision.view)
         self._table.admit(slot, pending=pending, view=decision.view)
         if was_pending and not pending:
-            resource = self._notify.resource_of(slot)
             self._notify.watcher_changed(resource, slot, SubscriptionStatus.ACTIVE, WatcherEvent.APPROVED)
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
@@ -204,7 +252,8 @@ class Notifier:
 
     def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
         moved = None
-        if transaction.request.values("Contact"):
+        # It ends even if nobody can say where its new Contact is.
+        if transaction.request.values("Contact") and not isinstance(transaction.located, Trouble):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
             moved = (dialog, self._admission.target(dialog, transaction, slot))
         writes = self._book.removal(slot)

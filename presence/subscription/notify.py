@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from sys import intern
 
 from presence._fastcore import Fanout
-from presence.events.package import EventPackage
+from presence.events.package import EventPackage, Withholding
 from presence.events.registry import Registry
-from presence.events.winfo import WatcherList
-from presence.sip.headers import parse_name_addr
+from presence.events.winfo import Shows, WatcherList, everybody, nobody
+from presence.policy.decision import OWN, POLITE, UNDECIDED, WHOLE
+from presence.sip.headers import NameAddr, parse_name_addr, parse_uri, read_aor
 from presence.tally import Tally
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
 Documents = Callable[[EventPackage, Aor], bytes]
 """The composed document of a presentity: the one door everything a watcher sees comes through."""
-
-WHOLE_VIEW = 1
 
 
 class Resource:
@@ -37,7 +36,9 @@ class Resource:
 class Notify:
     """Plans NOTIFYs; the watcher table sends them. Several changes in one tick make one NOTIFY."""
 
-    def __init__(self, table: Fanout, registry: Registry, documents: Documents, tally: Tally) -> None:
+    def __init__(
+        self, table: Fanout, registry: Registry, documents: Documents, tally: Tally, *, interval_s: float = 0.0
+    ) -> None:
         self._table = table
         self._registry = registry
         self._documents = documents
@@ -48,7 +49,11 @@ class Notify:
         self._templates = 0
         self._changed: dict[Resource, float] = {}
         self._sent: dict[int, tuple[int, int | None]] = {}
+        self.shown: dict[int, Aor] = {}
+        """By first slot of a dialog: whom watcher information names as its watcher in place of From."""
         self._sending: list[float] = []
+        self._interval_s = interval_s
+        self._quiet_until: dict[Resource, float] = {}
 
     # ---- resources ----
 
@@ -100,6 +105,7 @@ class Notify:
                 self._by_gid.pop()
             del self._resources[resource.package.name][resource.presentity]
             self._changed.pop(resource, None)
+            self._quiet_until.pop(resource, None)
 
     def ended(self, gid: int) -> None:
         """Take note that a final NOTIFY of the resource is done."""
@@ -148,7 +154,11 @@ class Notify:
         for resource, received_at in changed.items():
             if resource.gid >= len(self._by_gid) or self._by_gid[resource.gid] is not resource:
                 continue
+            if self._quiet_until.get(resource, now) > now:
+                self._changed.setdefault(resource, received_at)
+                continue
             if resource.watchers is not None:
+                self._keep_quiet(resource, now)
                 slots = self._table.group_slots(resource.gid)
                 for slot in slots:
                     self._offer(slot, resource, now)
@@ -161,8 +171,15 @@ class Notify:
             self._refresh_body(resource)
             if not known or not resource.told:
                 resource.told = True
-                if self._table.notify_group(resource.gid):
+                # Who may not see the document is not to see when it changes either.
+                if self._table.notify_group(resource.gid, WHOLE if known else 0):
                     self._sending.append(received_at)
+                    self._keep_quiet(resource, now)
+
+    def _keep_quiet(self, resource: Resource, now: float) -> None:
+        """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
+        if self._interval_s:
+            self._quiet_until[resource] = now + self._interval_s
 
     def observe_sent(self, now: float) -> None:
         """Record how long the changes took whose NOTIFYs have just left."""
@@ -179,6 +196,23 @@ class Notify:
             self._refresh_body(resource)
         self._table.notify(slot)
 
+    def show(self, resource: Resource, view: int) -> None:
+        """Let the table have what watchers of a view are shown when it is not the composed document."""
+        package = resource.package
+        if view in (POLITE, UNDECIDED) and isinstance(package, Withholding):
+            body = package.withhold(resource.presentity, pending=view == UNDECIDED)
+            self._table.set_body(resource.gid, view, _tail(package.content_type, body))
+
+    def running(self) -> list[int]:
+        """Return the slots of all running subscriptions, those to watcher information first."""
+        resources = sorted(self.all(), key=lambda resource: resource.watchers is None)
+        return [slot for resource in resources for slot in self._table.group_slots(resource.gid)]
+
+    def running_outside(self, domains: frozenset[str]) -> list[int]:
+        """Return the slots of subscriptions to presentities of other domains than these."""
+        strangers = [resource for resource in self.all() if resource.presentity.domain not in domains]
+        return [slot for resource in strangers for slot in self._table.group_slots(resource.gid)]
+
     def finish(self, slot: int, resource: Resource, reason: str, *, body: bool) -> None:
         """End a subscription with a final NOTIFY."""
         if resource.watchers is None and body:
@@ -190,7 +224,7 @@ class Notify:
             return
         document = self._documents(resource.package, resource.presentity)
         # The table has the one copy of what watchers were told, and says whether this is news.
-        news = self._table.set_body(resource.gid, WHOLE_VIEW, _tail(resource.package.content_type, document))
+        news = self._table.set_body(resource.gid, WHOLE, _tail(resource.package.content_type, document))
         resource.stale = False
         if resource.told is not None:
             resource.told = resource.told and not news
@@ -222,6 +256,9 @@ class Notify:
         facts = self._table.facts(slot)
         parts = self._table.dialog(slot)
         address = parse_name_addr(parts[3].decode("utf-8", "surrogateescape"))
+        shown = self.shown.get(facts.owner)
+        if shown is not None:
+            address = NameAddr("", shown.uri, {})
         if status is None:
             status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         if event is None:
@@ -240,16 +277,27 @@ class Notify:
             return
         version, since = self._sent.get(slot, (-1, None))
         final = self._table.state(slot) == "terminated"
-        if since is not None and not final and not resource.watchers.has_news(since):
+        shows = self._shows(slot)
+        if not final and (shows is nobody or (since is not None and not resource.watchers.has_news(since, shows))):
             self._table.settle(slot)
             return
-        body, sequence = resource.watchers.body(since, version + 1, lambda: self._watchers(resource), now)
+        body, sequence = resource.watchers.body(since, version + 1, lambda: self._watchers(resource), now, shows)
         if final:
             self._sent.pop(slot, None)
             self._table.notify_row(slot, _tail(resource.package.content_type, body))
             return
         self._sent[slot] = (version + 1, sequence)
         self._table.notify_row(slot, _tail(resource.package.content_type, body))
+
+    def _shows(self, slot: int) -> Shows:
+        """Return which watchers a subscriber to watcher information may hear of (RFC 3857 section 4.6)."""
+        view = self._table.facts(slot).view
+        if view == WHOLE:
+            return everybody
+        if view != OWN:
+            return nobody
+        own = read_aor(self._table.dialog(slot)[3].decode("utf-8", "surrogateescape"))
+        return lambda record: parse_uri(record.uri).aor() == own
 
     def _watchers(self, resource: Resource) -> Iterable[WatcherRecord]:
         watched = self._resources.get(resource.package.watches, {}).get(resource.presentity)

@@ -37,16 +37,19 @@ class Ordinary:
         self._notify = notify
         self._lanes = book.lanes
         self._endpoint = endpoint
+        self._begun_lines, self._refreshed_lines = (lines.encode() for lines in limits.acceptance[:2])
         self._subscribing = Subscribing(
             table,
             endpoint.transactions,
-            limits.allowed_targets,
+            limits.aiming.allowed,
             book.lanes.taken,
             limits.min_expires_s,
             limits.max_expires_s,
             limits.expires_offset_s,
             book.boot,
             limits.domains,
+            book.asserted,
+            limits.aiming.nat,
             trusted=limits.trusted,
             unproven_per_target=limits.unproven_per_target,
             quota=quota if quota.limiting else None,
@@ -92,7 +95,8 @@ class Ordinary:
         notify, endpoint = self._notify, self._endpoint
         resources = [notify.find(key) or self._resource(*key) for key in batch.resources]
         gids = [resource.gid for resource in resources]
-        slots = self._subscribing.begun(batch, gids, endpoint.server_line, endpoint.now)
+        lines = endpoint.server_line + self._begun_lines
+        slots = self._subscribing.begun(batch, gids, lines, endpoint.now)
         if notify.has_templates:
             for resource, slot in zip(resources, slots, strict=True):
                 notify.watcher_changed(resource, slot)
@@ -118,5 +122,6 @@ class Ordinary:
         return self._notify.resource(package, Aor(*address))
 
     def _extended(self, batch: Arrivals) -> None:
-        slots, groups = self._subscribing.extended(batch, self._endpoint.server_line, self._endpoint.now)
+        lines = self._endpoint.server_line + self._refreshed_lines
+        slots, groups = self._subscribing.extended(batch, lines, self._endpoint.now)
         self._tell(slots, {self._notify.resource_by(gid) for gid in groups})

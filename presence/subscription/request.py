@@ -2,15 +2,18 @@
 
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
+from math import inf
+from typing import Literal, NamedTuple
 
 from presence._fastcore import Message
-from presence.errors import IntervalTooBrief, NotAcceptable, UnsupportedMediaType
+from presence.errors import IntervalTooBrief, NotAcceptable
 from presence.events.package import EventPackage
 from presence.policy.decision import Decision
+from presence.sip.content import refuse_body
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept
-from presence.subscription.dialog import AllowedTargets, Dialog, Target
+from presence.subscription.aiming import Aiming
+from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor
 
 HOUR_S = 3600
@@ -22,8 +25,24 @@ LAST_INSTANT = 2**32 - 1
 @lru_cache(256)
 def _accepts(content_type: str, accept: tuple[str, ...]) -> bool:
     """Whether Accept values take a type; there are about as many lists of them as there are kinds of clients."""
-    fits = {content_type, f"{content_type.partition('/')[0]}/*", "*/*"}
-    return any(media in fits and q > 0 for media, q in parse_accept(accept))
+    ranges = parse_accept(accept)
+    # The most specific range decides (RFC 3261 section 20.1).
+    for media in (content_type, f"{content_type.partition('/')[0]}/*", "*/*"):
+        weights = [q for named, q in ranges if named == media]
+        if weights:
+            return max(weights) > 0
+    return False
+
+
+class Acceptance(NamedTuple):
+    """How SUBSCRIBE requests are accepted."""
+
+    begun: str = ""
+    """Header lines of a 200 that begins a dialog, beside Expires and Contact (RFC 6665 section 4.4.4)."""
+    refreshed: str = ""
+    """Header lines of the others."""
+    answer_202: Literal["never", "pending", "always"] = "never"
+    """When the answer is 202, as RFC 3265 had it and RFC 6665 section 8.3.1 forbids."""
 
 
 class Limits(NamedTuple):
@@ -32,8 +51,13 @@ class Limits(NamedTuple):
     min_expires_s: int
     max_expires_s: int
     expires_offset_s: int
-    allowed_targets: AllowedTargets
+    aiming: Aiming
     domains: frozenset[str]
+    home: str = ""
+    """The domain of telephone numbers that name none."""
+    give_up_s: float = inf
+    """How long a subscription may wait for a decision."""
+    acceptance: Acceptance = Acceptance()
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of those who may name any Contact address."""
     unproven_per_target: int = 10
@@ -89,13 +113,11 @@ def until_at(now: float, expires_s: int, limits: Limits) -> int:
 def check_bodies(request: Message, package: EventPackage) -> None:
     """Raise NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours."""
     accept = request.header("Accept")
-    # Most say just the one type, or nothing.
+    # Most say just the one type, or nothing. An empty one takes no type at all (RFC 3261 section 20.1).
     if (
-        accept
+        accept is not None
         and accept != package.content_type
         and not _accepts(package.content_type, tuple(request.values("Accept")))
     ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
-    # RFC 3261 section 8.2.3: a body that is not understood must not be ignored unless it is optional.
-    if request.body and "handling=optional" not in (request.header("Content-Disposition") or "").lower():
-        raise UnsupportedMediaType(headers=(("Accept", ""),))
+    refuse_body(request)

@@ -8,13 +8,16 @@ from typing import NamedTuple
 from presence._fastcore import CSEQ_STRIDE, Fanout, restore
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
-from presence.policy.decision import ALLOW, Policy
+from presence.policy.decision import ALLOW, Decision, Policy
 from presence.store.base import Store, Value
+from presence.subscription.admission import decide
+from presence.subscription.aiming import Aiming, at_address
 from presence.subscription.book import Book
-from presence.subscription.dialog import AllowedTargets, Dialog, Target
+from presence.subscription.dialog import Dialog, Target
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.relocating import Relocating
 from presence.subscription.restoring import Links, Resources, Routes, read_networks
 from presence.subscription.rows import StoredSubscription, read_rows
 from presence.subscription.ways import Ways
@@ -36,7 +39,8 @@ class FailurePolicy(NamedTuple):
 
     def removes(self, status: int) -> bool:
         """Whether a final response, or 408 for none, ends the subscription."""
-        if status == 408:
+        # 430: the flow is gone (RFC 5626 section 11.5), ours to the watcher or an edge proxy's.
+        if status in (408, 430):
             return self.remove_on_timeout
         return self.remove_on_any_failure or status in REMOVING_RESPONSES
 
@@ -52,6 +56,7 @@ class Upkeep:
         book: Book,
         ending: Ending,
         failures: FailurePolicy,
+        relocating: Relocating,
     ) -> None:
         self._table = table
         self._store = store
@@ -59,6 +64,7 @@ class Upkeep:
         self._book = book
         self._ending = ending
         self._failures = failures
+        self._relocating = relocating
         self._unreserved: list[int] = []
         self._reserve_again_at = 0.0
 
@@ -92,14 +98,24 @@ class Upkeep:
             return
         self._notify.lost(slot)
         if self._table.unproven(slot):
-            # Its one NOTIFY got no answer, and there is no other.
-            self._ending.end(slot, Input.NOTIFY_FAILED, now)
+            self._lost_unproven(slot, status, now)
         elif retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
+        elif self._relocating.try_elsewhere(slot, status, now):
+            return
         elif self._failures.removes(status):
             self._ending.end(slot, Input.NOTIFY_FAILED, now)
         else:
             self._table.settle(slot)
+
+    def _lost_unproven(self, slot: int, status: int, now: float) -> None:
+        """Go on with who did not ask for the NOTIFY that failed."""
+        if not self._table.asked(slot) and status == 408:
+            # It went to the target before this one.
+            self._table.settle(slot)
+        elif self._table.asked(slot) or not self._relocating.try_elsewhere(slot, status, now):
+            # Its one NOTIFY got no answer, and there is no other.
+            self._ending.end(slot, Input.NOTIFY_FAILED, now)
 
     def _reserve(self, slot: int) -> None:
         facts = self._table.facts(slot)
@@ -133,9 +149,10 @@ class Restorer:
         book: Book,
         registry: Registry,
         policy: Policy,
+        ending: Ending,
         *,
         ways: Ways,
-        allowed: AllowedTargets,
+        aiming: Aiming,
     ) -> None:
         self._table = table
         self._store = store
@@ -143,8 +160,9 @@ class Restorer:
         self._book = book
         self._registry = registry
         self._policy = policy
+        self._ending = ending
         self._ways = ways
-        self._allowed = allowed
+        self._aiming = aiming
         self.sources: dict[int, str] = {}
         """Who asked for the subscriptions whose target is another, by slot."""
 
@@ -157,7 +175,7 @@ class Restorer:
             groups=Resources(self._notify, self._registry, self._policy),
             links=Links(self._ways),
             routes=Routes(),
-            networks=read_networks(self._allowed),
+            networks=read_networks(self._aiming.allowed),
             boot=self._book.boot,
         )
         for query, shared in (("active_watchers_load", False), ("shared_watchers_load", True)):
@@ -167,12 +185,22 @@ class Restorer:
                 taken += len(batch) - len(left)
                 for row in read_rows(iter(left) if shared else self._read_whole(left)):
                     try:
-                        self._restore(row, shared=shared)
+                        self._restore(row, now, shared=shared)
                         taken += 1
                     except (SipError, ValueError, TypeError, AttributeError, OverflowError):
                         refused += 1
         self._notify.changed_all(now)
         return taken, refused
+
+    def load_asserted(self) -> None:
+        """Know again for whom trusted peers subscribed where From names another (RFC 3325)."""
+        for callid, to_tag, from_tag, username, domain in self._store.read("active_watchers_asserted"):
+            owner = self._book.find_dialog(str(callid), str(to_tag), str(from_tag))
+            watcher = Aor(str(username), str(domain))
+            named = self._book.watcher(owner) if owner else watcher
+            if named != watcher:
+                # RFC 3323 section 4.1.1.3: the From of who wants to be anonymous to users.
+                self._book.adopt_watcher(owner, watcher, private=named.domain == "anonymous.invalid")
 
     def _read_whole(self, left: list[Row]) -> Iterator[Row]:
         """Read all columns of the rows that the compiled loader left: most often there are none, so it asks for few."""
@@ -182,7 +210,7 @@ class Restorer:
         rows = self._store.read("active_watchers_get", (left[0][0], left[-1][0]))
         return (row for row in rows if row[0] in wanted)
 
-    def _restore(self, row: StoredSubscription, *, shared: bool) -> None:
+    def _restore(self, row: StoredSubscription, now: float, *, shared: bool) -> None:
         package = self._registry.get(row.event)
         if package is None or row.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING):
             raise ValueError("not a running subscription of a package served here")
@@ -195,8 +223,10 @@ class Restorer:
         foreign = slot == 0 or self._book.foreign_tag(owner) != ""
         slot = slot or self._table.reserve()
         resource = self._notify.resource(package, presentity)
+        # Decided anew: who was let in meanwhile is in, who was not is told so.
+        decision = decide(self._policy, package, presentity, Aor(row.watcher_username, row.watcher_domain))
         try:
-            self._fill(slot, resource, row, dialog, owner, foreign=foreign)
+            self._fill(slot, resource, row, dialog, owner, decision, foreign=foreign)
         except Exception:
             self._table.release(slot)
             self._notify.release_unused(resource)
@@ -209,18 +239,25 @@ class Restorer:
         self._book.note(slot, dialog, shared=shared)
         if resource.watchers is not None:
             self._notify.restore_version(slot, row.reached_cseq(self._book.boot))
+        if decision.status is SubscriptionStatus.TERMINATED:
+            self._ending.end(slot, Input.REJECTED, now)
 
     def _fill(
-        self, slot: int, resource: Resource, row: StoredSubscription, dialog: Dialog, owner: int, *, foreign: bool
+        self,
+        slot: int,
+        resource: Resource,
+        row: StoredSubscription,
+        dialog: Dialog,
+        owner: int,
+        decision: Decision,
+        *,
+        foreign: bool,
     ) -> None:
         reached = row.reached_cseq(self._book.boot)
         pending = row.status == SubscriptionStatus.PENDING
-        decision = ALLOW
-        if resource.package.authorised:
-            watcher = Aor(row.watcher_username, row.watcher_domain)
-            decision = self._policy.decide(resource.presentity, watcher, resource.package.name)
-            # Decided anew: who was let in meanwhile is in, who was not sees nothing (and hears why at the refresh).
+        if resource.package.authorised or decision is not ALLOW:
             pending = decision.status is not SubscriptionStatus.ACTIVE
+            self._notify.show(resource, decision.view)
         self._table.fill(
             slot,
             resource.gid,
@@ -232,15 +269,26 @@ class Restorer:
             # The table takes 0 for "has expired already".
             expires_at=max(1, row.expires),
             pending=pending,
-            view=0 if pending else decision.view,
+            view=decision.view,
             subscribed_at=row.subscribed_at or 0,
             row_id=row.id,
         )
 
     def _target(self, row: StoredSubscription) -> Target:
-        target = Target.parse(row.target) if row.target else Target.of_contact(row.contact)
-        if target.host not in self._allowed:
+        hop = row.dialog().hop()
+        if row.target:
+            target = Target.parse(row.target)
+        elif hop.is_address:
+            # Another server's row.
+            target = at_address(hop, hop.host)
+        elif not self._aiming.names:
+            raise ValueError("a host name, and names are not looked up")
+        else:
+            # Looked up when there is something to send.
+            target = Target(hop.fallback, "0.0.0.0", 0)
+        if target.port and target.host not in self._aiming.allowed:
             raise ValueError("the target's address is not allowed")
         if not 0 <= target.port <= 0xFFFF:
             raise ValueError("no such port")
-        return target
+        name = "" if hop.is_address else hop.host
+        return target._replace(explicit=at_address(hop, target.host).explicit, name=name)

@@ -1,15 +1,26 @@
 """The ways out: which of the listeners NOTIFYs to a target leave by."""
 
+from collections.abc import MutableMapping
+
 from presence.subscription.dialog import Target
 
-# A TCP connection is made from a fresh socket, so any TCP listener may be named in it as ours.
-_KINDS = {("UDP", False): "UDP/4", ("UDP", True): "UDP/6", ("TCP", False): "TCP", ("TCP", True): "TCP"}
+# A connection is made from a fresh socket, so any listener of its kind may be named in it as ours.
+_KINDS = {
+    ("UDP", False): "UDP/4",
+    ("UDP", True): "UDP/6",
+    **{(token, v6): token for token in ("TCP", "TLS", "WS", "WSS") for v6 in (False, True)},
+}
+
+
+NAMES_KEPT = 10_000
 
 
 class Ways:
     """Listeners by the number the watcher table knows them by."""
 
     def __init__(self) -> None:
+        self.names: dict[int, MutableMapping[tuple[str, int], str]] = {}
+        """By link, where a listener looks up who the server at an address must prove to be (RFC 5922 section 4)."""
         self._links: dict[str, int] = {}
         self._kinds: dict[int, str] = {}
         self._first: dict[str, int] = {}
@@ -32,5 +43,33 @@ class Ways:
         """
         if target.flow:
             return link
-        kind = _KINDS[target.transport, ":" in target.host]
+        kind = _KINDS.get((target.transport, ":" in target.host), "")
         return link if link is not None and self._kinds.get(link) == kind else self._first.get(kind)
+
+    def reaches(self, transport: str, more: bool) -> bool:
+        """Return whether there is a way out by a transport, over IPv6 when `more`."""
+        return _KINDS.get((transport, more)) in self._first
+
+    def transport(self, link: int) -> str:
+        """Return the transport of a listener, as Via has it."""
+        return self._kinds[link].partition("/")[0]
+
+    def name(self, link: int, target: Target) -> None:
+        """Tell the listener whose name it is that a connection to the target is opened for."""
+        names = self.names.get(link)
+        if names is None or not target.name:
+            return
+        if len(names) >= NAMES_KEPT:
+            names.clear()
+        names[target.host, target.port] = target.name
+
+    def streams(self) -> list[tuple[int, int]]:
+        """Return for each UDP listener the TCP listener that large requests leave by in its place, if there is one.
+
+        It is the one on the same address and port where that exists (RFC 3261 section 18.1.1).
+        """
+        first = self._first.get("TCP")
+        if first is None:
+            return []
+        udp = {local: link for local, link in self._links.items() if self.transport(link) == "UDP"}
+        return [(link, self._links.get(f"tcp:{local.partition(':')[2]}", first)) for local, link in udp.items()]

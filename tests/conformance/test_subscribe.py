@@ -48,6 +48,8 @@ def test_rfc6665_4_2_1_literal_exchange(net: Network, bob: Agent) -> None:
         r"Call-ID: 32432udfidfjmk342\r\n"
         r"CSeq: 17766 SUBSCRIBE\r\n"
         r"Server: presence/\S+\r\n"
+        r"Allow-Events: [a-z., -]+\r\n"
+        r"Supported: gruu\r\n"
         r"Expires: 600\r\n"
         r"Contact: <(\S+)>\r\n"
         r"Content-Length: 0\r\n\r\n",
@@ -58,12 +60,14 @@ def test_rfc6665_4_2_1_literal_exchange(net: Network, bob: Agent) -> None:
         r"NOTIFY sip:bob@127\.0\.0\.1:5070 SIP/2\.0\r\n"
         r"Via: SIP/2\.0/UDP 127\.0\.0\.1:5060;rport;branch=z9hG4bK\S+\r\n"
         r"Max-Forwards: 70\r\n"
-        rf'From: "Alice" <sip:alice@example\.com>;tag={told[1]}\r\n'
+        rf"From: Alice <sip:alice@example\.com>;tag={told[1]}\r\n"
         r'To: "Bob" <sip:bob@example\.com>;tag=12341234\r\n'
         r"Call-ID: 32432udfidfjmk342\r\n"
         r"CSeq: 1 NOTIFY\r\n"
         rf"Contact: <{re.escape(told[2])}>\r\n"
         r"Event: presence;id=a1\r\n"
+        r"Allow-Events: [a-z., -]+\r\n"
+        r"Supported: gruu\r\n"
         r"User-Agent: presence/\S+\r\n"
         r"Subscription-State: active;expires=600\r\n"
         r"Content-Type: application/pidf\+xml\r\n"
@@ -252,7 +256,7 @@ def test_contact_that_is_no_sip_uri_is_400(net: Network, bob: Agent, contact: st
     assert (subscriptions(net), len(net.node.table)) == (0, 0)
 
 
-def test_rfc3261_8_1_1_3_missing_from_tag_is_400(net: Network, bob: Agent) -> None:
+def test_rfc3261_12_1_1_missing_from_tag_is_a_null_tag(net: Network, bob: Agent) -> None:
     data = sip.lines(
         "SUBSCRIBE sip:alice@example.com SIP/2.0",
         f"Via: {bob.via};branch=z9hG4bKnotag",
@@ -264,8 +268,16 @@ def test_rfc3261_8_1_1_3_missing_from_tag_is_400(net: Network, bob: Agent) -> No
         "Event: presence",
         f"Contact: {bob.contact}",
     )
-    assert bob.ask(data).status == 400
-    assert subscriptions(net) == 0
+    response = bob.ask(data)
+    assert response.status == 200
+    assert subscriptions(net) == 1
+    (notify,) = bob.notifies
+    # RFC 3261 section 12.2.1.1: without a remote tag To has none.
+    assert (notify.header("To"), notify.from_tag) == ("<sip:bob@example.com>", response.to_tag)
+    net.restart()
+    again = data.replace(b"To: <sip:alice@example.com>", b"To: <sip:alice@example.com>;tag=" + response.to_tag.encode())
+    again = again.replace(b"CSeq: 1", b"CSeq: 2").replace(b"bKnotag", b"bKnotag2")
+    assert bob.ask(again).status == 200, "a refresh finds the dialog, also after a restart"
 
 
 def test_foreign_domain_is_404() -> None:

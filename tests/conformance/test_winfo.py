@@ -228,10 +228,25 @@ def test_cseq_and_versions_grow_in_step_with_what_is_sent(net: Network, alice: A
     assert all(after == before + 1 for before, after in pairwise(numbers))
 
 
-def test_winfo_of_winfo_is_not_served(alice: Agent) -> None:
-    response = alice.subscribe(event="presence.winfo.winfo").response
+def test_rfc3857_4_6_winfo_of_winfo_is_served_and_nothing_deeper(net: Network, alice: Agent, bob: Agent) -> None:
+    above = Table(alice.subscribe(event="presence.winfo.winfo"))
+    assert above.news() == (["full"], [])
+    below = bob.subscribe(event="presence.winfo")
+    assert above.news() == (["partial"], [(BOB, "active", "subscribe")])
+    net.agent("carol").subscribe()
+    below.unsubscribe()
+    assert above.news() == (["partial"], [(BOB, "terminated", "timeout")])
+    response = alice.subscribe(event="presence.winfo.winfo.winfo").response
     assert response is not None
     assert response.status == 489
+
+
+def test_rfc3857_3_watchers_of_message_summary_are_told_too(alice: Agent, bob: Agent) -> None:
+    table = Table(alice.subscribe(event="message-summary.winfo"))
+    watch = bob.subscribe(event="message-summary")
+    watch.unsubscribe()
+    assert table.news() == (["full", "partial", "partial"], [(BOB, "terminated", "timeout")])
+    assert 'package="message-summary"' in table.watch.body
 
 
 # ---- policy = rules ----
@@ -266,20 +281,23 @@ def test_unknown_watcher_is_pending_and_sees_nothing(strict: Network) -> None:
     watch = bob.subscribe()
     assert watch.response is not None
     assert watch.response.status == 200
-    assert (watch.state, watch.body) == ("pending", "")
+    assert watch.state == "pending"
+    assert "Waiting for approval" in watch.body
     assert table.news()[1] == [(BOB, "pending", "subscribe")]
     alice.publication().publish(body=sip.pidf("secret"))
     assert all(b"secret" not in notify.body for notify in watch.notifies)
     assert strict.rows("SELECT watcher_username, status FROM watchers WHERE watcher_username = 'bob'") == [("bob", 2)]
     watch.unsubscribe()
-    assert (watch.state, watch.body) == ("terminated;timeout", "")
+    assert watch.state == "terminated;timeout"
     assert table.news()[1] == [(BOB, "terminated", "timeout")]
 
 
 def test_pending_fetch_sees_nothing(strict: Network) -> None:
     strict.agent("alice").publication().publish(body=sip.pidf("secret"))
     fetch = strict.agent("bob").subscribe(expires=0)
-    assert (fetch.state, fetch.body) == ("terminated;timeout", "")
+    assert fetch.state == "terminated;timeout"
+    assert "Waiting for approval" in fetch.body
+    assert "secret" not in fetch.body
 
 
 def test_decisions_in_the_table_watchers_are_heeded(strict: Network) -> None:

@@ -111,6 +111,9 @@ CONTACTS = (
         "Contact: <sip:{name}@127.0.0.1:{port}>;x=\u00a0",
         "Contact: <tel:1>",
     ),
+    *("Contact: <sip:{name}@127.0.0.1:{port};ob>", "Contact: <sip:{name}@127.0.0.2:{port};ob>"),
+    *("Contact: <sip:{name}@10.9.9.9:{port};ob>", "Contact: <sip:{name}@10.9.9.9:{port}>"),
+    *("Contact: <sip:{name}@127.0.0.1:{port};maddr=127.0.0.2>", "Contact: <sip:{name}@127.0.0.1:5999>"),
     *("Contact: <sip:{name}@127.0.0.1:0000000000{port}>", "Contact: <sip:{name}@127.0.0.1:{port};x=<y>"),
     *("Contact: <sip:{name}@127.0.0.1:{port};maddr=127.0.0.9?a=b>", "Contact: <sip:%62ob@127.0.0.1:{port}>"),
 )
@@ -255,8 +258,10 @@ class Quiet(Verbose):
 
 
 ODD_TOKENS = (
+    (re.compile(r"\b[0-9a-f]{44}\b"), "NONCE"),
     (re.compile(r"\b[0-9a-f]{12}\.[0-9a-f]+\.[0-9a-f]+\b"), "ETAG"),
     (re.compile(r"~[0-9a-f]{10}"), "~SLOT"),
+    (re.compile(r";gr=[0-9a-f]{8}"), ";gr=KEY"),
     (re.compile(r"\b[0-9a-f]{18}\b"), "TAG"),
     (re.compile(r"tag=[0-9a-f]{16}\b"), "tag=NONE"),
     (re.compile(r"z9hG4bKpr[0-9a-f]+"), "BRANCH"),
@@ -275,7 +280,7 @@ def told_key(notify: Message) -> tuple[str, ...]:
     return notify.call_id, notify.event, notify.event_id, notify.from_tag
 
 
-OF_ONE_NOTIFY = ("CSeq", "Subscription-State")
+OF_ONE_NOTIFY = ("CSeq", "Subscription-State", "Allow-Events")
 
 
 def face(message: Message) -> tuple[object, ...]:
@@ -347,7 +352,10 @@ class Side:
             ask.method,
             known.target or ask.uri,
             *(line.format(**names) for line in lines if line),
-            via=agent.via,
+            # Some are behind a NAT: they and their Via know themselves by another address.
+            via=agent.via.replace("127.0.0.1", "10.9.9.9")
+            if any("@10.9.9.9" in line for line in ask.lines)
+            else agent.via,
             branch=branch,
             sender=ask.sender.format(**names),
             from_tag=f"from{ask.of}",

@@ -17,11 +17,13 @@ space = st.sampled_from(["", " ", "  ", "\t", "\r\n ", " \r\n\t", "\n "])
 gap = st.sampled_from([" ", "\t", "\r\n ", "  \r\n  "])
 display = st.one_of(
     st.just(""),
-    st.sampled_from(["Alice", "Alice Smith ", '"Alice" ', '"a;b<sip:c>,\\"d\\\\"', '"\\\x07\\\x00"', '"']),
+    st.sampled_from(
+        ["Alice", "Alice Smith ", "Smith, Alice ", '"Alice" ', '"a;b<sip:c>,\\"d\\\\"', '"\\\x07\\\x00"', '"']
+    ),
 )
 uri = st.sampled_from([
     "sip:alice@example.com", "sips:bob@example.com:5061;transport=tls", "tel:+1201", "sip:[2001:db8::1]",
-    "pres:carol@example.com", "sip:a@b?x=y", "sip:", "alice", "",
+    "pres:carol@example.com", "sip:a@b?x=y", "sip:a?b@c", "sip:a,b@c", "sip:", "alice", "",
 ])  # fmt: skip
 host = st.sampled_from(["192.0.2.1", "example.com", "[2001:db8::9:1]", "a_b", "", "[x]", "a b"])
 port = st.sampled_from(["", ":5060", " : 5070", ":0", ":65536", ":", ":1x"])
@@ -80,7 +82,8 @@ def message(draw: st.DrawFn) -> bytes:
     start = draw(good_or(f"{method} sip:alice@example.com SIP/2.0", st.sampled_from([
         "SIP/2.0 200 OK", "SIP/2.0 404", "sip/2.0 180 ", "SIP/2.0 99 No", "SIP/2.0 2000 No", "SIP/2.0 700 No",
         f"{method} <sip:a@b> SIP/2.0", f"{method}  sip:a@b SIP/2.0", f"{method} sip:a@b SIP/7.0",
-        f"{method} sip:a@b SIP/2.0 ", f"{method} SIP/2.0", "\x00", "a:b",
+        f"{method} sip:a@b SIP/2.0 ", f"{method} sip:a@b?c=d SIP/2.0", f"{method} sip:a?b@c SIP/2.0",
+        f"{method} SIP/2.0", "\x00", "a:b",
     ])))  # fmt: skip
     cseq = st.builds("{}{}{}".format, digits, gap, st.sampled_from([method, "OTHER", ""]))
     lines = [

@@ -72,6 +72,21 @@ def test_others_see_changes_while_the_server_runs(path: str, caller: CallerThrea
     store.close()
 
 
+def test_folds_go_on_when_nobody_can_be_told_of_the_trouble(path: str, caller: CallerThread, impatient: None) -> None:
+    def mute(text: str) -> None:
+        raise OSError(f"no space for: {text}")
+
+    store = start(path, caller, on_trouble=mute)
+    script = apsw.Connection(path)
+    script.execute("BEGIN IMMEDIATE")
+    assert acknowledge(store, caller, publish("a")) == [None]
+    wait_until(lambda: store.count_folds()["failed"] >= 2)
+    script.execute("ROLLBACK")
+    script.close()
+    wait_until(lambda: etags_beside(path) == ["a"])
+    store.close()
+
+
 def test_load_goes_on_while_a_script_holds_the_lock(path: str, caller: CallerThread, impatient: None) -> None:
     troubles: list[str] = []
     store = start(path, caller, on_trouble=troubles.append)

@@ -34,9 +34,18 @@ def until(what: str, holds: Callable[[], bool], *, patience_s: float = PATIENCE_
 class ServerProcess:
     """One `presence serve`, on ports the kernel chose at its first start and keeps over restarts."""
 
-    def __init__(self, folder: Path, *options: str, transports: tuple[str, ...] = ("udp", "tcp")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        transports: tuple[str, ...] = ("udp", "tcp"),
+        database: Path | None = None,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        """`within` is a command that runs another in its place, such as nsenter."""
         self.folder = folder
-        self.database = folder / "presence.db"
+        self.database = database or folder / "presence.db"
+        self._within = within
         self.port = 0
         self.http_port = 0
         self.ready: dict[str, list[str]] = {}
@@ -69,14 +78,17 @@ class ServerProcess:
         self._ready_file.unlink(missing_ok=True)
         listeners = [f"--listen={transport}:127.0.0.1:{self.port}" for transport in self._transports]
         with self._output.open("ab") as output, self._log.open("ab") as log:
+            command = _command(
+                *listeners,
+                f"--http=127.0.0.1:{self.http_port}",
+                f"--database={self.database}",
+                f"--ready-file={self._ready_file}",
+                # No test has a name looked up beyond loopback.
+                "--set=dns.servers=127.0.0.1:9",
+                *self._options,
+            )
             self._process = subprocess.Popen(
-                _command(
-                    *listeners,
-                    f"--http=127.0.0.1:{self.http_port}",
-                    f"--database={self.database}",
-                    f"--ready-file={self._ready_file}",
-                    *self._options,
-                ),
+                [*self._within, *command],
                 cwd=self.folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

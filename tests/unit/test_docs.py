@@ -92,6 +92,52 @@ def test_every_step_has_features() -> None:
     assert steps == {row.proof.removeprefix("step: ") for row in feature_rows(text) if row.state == "no"}
 
 
+class Statement(NamedTuple):
+    """A row of a table of what an RFC asks for."""
+
+    number: str
+    section: str
+    text: str
+    level: str
+    proof: str
+
+
+LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "REQUIRED", "RECOMMENDED", "NOT RECOMMENDED"}
+
+
+def statement_parts(text: str) -> dict[str, str]:
+    """Return the sections that list statements, by their headings."""
+    headings = re.findall(r"^## (Statements of .+)$", text, re.MULTILINE)
+    return {heading: section(text, heading) for heading in headings}
+
+
+def statements(part: str) -> list[Statement]:
+    return [Statement(*row) for row in cells(part, 5)]
+
+
+def unfounded(part: str) -> list[str]:
+    """Name the statements that say too little, or nothing that can be run."""
+    wrong = []
+    for row in statements(part):
+        rfc, _, rest = row.number.partition("-")
+        numbered = rfc.isdigit() and re.fullmatch(rf"{re.escape(row.section)}-[0-9]+", rest)
+        if not numbered or not row.text or row.level not in LEVELS or not named_tests(row.proof):
+            wrong.append(row.number)
+    return wrong
+
+
+def test_every_statement_has_a_test_that_exists() -> None:
+    parts = statement_parts(FEATURES.read_text())
+    assert "Statements of RFC 3261" in parts
+    for heading, part in parts.items():
+        assert unfounded(part) == []
+        assert missing_tests(part) == set()
+        numbers = [row.number for row in statements(part)]
+        assert len(numbers) == len(set(numbers))
+        (count,) = re.findall(r"\b([0-9]+) statements\b", part)
+        assert len(numbers) == int(count), heading
+
+
 @pytest.mark.parametrize("name", load_packages().names)
 def test_every_event_package_has_its_row(name: str) -> None:
     rows = feature_rows(section(FEATURES.read_text(), "Event packages"))
@@ -132,6 +178,23 @@ STEPS = "\n## Steps to come\n\n| step | brings |\n| --- | --- |\n| rules | XCAP 
 def test_a_test_that_is_not_there_is_reported(name: str) -> None:
     here = "tests/unit/test_docs.py::test_every_step_has_features"
     assert missing_tests(f"{HEAD}| | x | full | `{here}`, `{name}` |\n") == {name}
+
+
+@pytest.mark.parametrize(
+    ("row", "holds"),
+    [
+        ("3261-8.2.6-3 | 8.2.6 | x | MUST | `tests/a.py::test_a`", True),
+        ("3903-6-1 | 6 | x | SHOULD NOT | `tests/a.py::test_a`, `tests/b.py::test_b`", True),
+        ("3261-8.2.6-3 | 8.2.7 | x | MUST | `tests/a.py::test_a`", False),
+        ("3261-8.2.6 | 8.2.6 | x | MUST | `tests/a.py::test_a`", False),
+        ("3261-8.2.6-3 | 8.2.6 | | MUST | `tests/a.py::test_a`", False),
+        ("3261-8.2.6-3 | 8.2.6 | x | MAY | `tests/a.py::test_a`", False),
+        ("3261-8.2.6-3 | 8.2.6 | x | MUST | later", False),
+    ],
+)
+def test_a_statement_without_its_test_is_reported(row: str, holds: bool) -> None:
+    head = "| no | section | statement | MUST/SHOULD | test |\n| --- | --- | --- | --- | --- |\n"
+    assert (unfounded(f"{head}| {row} |\n") == []) == holds
 
 
 @pytest.mark.parametrize(

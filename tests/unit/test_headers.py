@@ -4,6 +4,7 @@ from presence.errors import BadRequest
 from presence.sip.headers import (
     NameAddr,
     canonical_user,
+    cut_tag,
     parse_accept,
     parse_name_addr,
     parse_params,
@@ -58,6 +59,22 @@ def test_bad_name_addr_is_400(value: str) -> None:
         parse_name_addr(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("<sip:a@b>;tag=1", "<sip:a@b>"),
+        ("sip:a@b;tag=1", "sip:a@b"),
+        ("sip:a@b", "sip:a@b"),
+        ("A B <sip:a@b;tag=2> ; x ; TAG = 1 ; Y=2", "A B <sip:a@b;tag=2> ; x  ; Y=2"),
+        ('"a;tag=1<" <sip:a@b>;q=";tag=3";tag=4', '"a;tag=1<" <sip:a@b>;q=";tag=3"'),
+        ("<sip:a@b>;tagged=1;tag=2;tag2=3", "<sip:a@b>;tagged=1;tag2=3"),
+    ],
+)
+def test_the_tag_is_cut_and_nothing_else(value: str, kept: str) -> None:
+    assert cut_tag(value) == kept
+    assert "tag" not in parse_name_addr(kept).params
+
+
 def test_uri_in_its_parts() -> None:
     uri = parse_uri("SIPS:alice:secret@Example.COM:5061;transport=TCP;LR?Subject=x&Priority=urgent")
     assert uri == (
@@ -84,8 +101,31 @@ def test_ipv6_host_has_one_spelling() -> None:
 def test_tel_has_no_host() -> None:
     uri = parse_uri("tel:+1-201-555-0123;phone-context=example.com")
     assert (uri.scheme, uri.user, uri.host) == ("tel", "+1-201-555-0123", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "aor", "spelled"),
+    [
+        ("tel:+1-201-555-0123", Aor("+12015550123", ""), "tel:+12015550123"),
+        ("TEL:+1(201)555.0123;isub=12", Aor("+12015550123", ""), "tel:+12015550123"),
+        ("tel:7042;phone-context=Example.com", Aor("7042", "example.com"), "sip:7042@example.com"),
+        ("tel:70-42;phone-context=+1-201", Aor("7042;phone-context=+1201", ""), "tel:7042;phone-context=+1201"),
+        ("sip:+1-201-555-0123@example.com;user=phone", Aor("+12015550123", "example.com"), ""),
+        ("sip:+12015550123;isub=1@example.com;user=PHONE", Aor("+12015550123", "example.com"), ""),
+        ("sip:alice@example.com;user=phone", Aor("alice", "example.com"), ""),
+        ("sip:+1-201-555-0123@example.com", Aor("+1-201-555-0123", "example.com"), ""),
+    ],
+)
+def test_rfc3966_5_one_number_however_it_is_written(text: str, aor: Aor, spelled: str) -> None:
+    assert parse_uri(text).aor() == aor
+    assert aor.uri == (spelled or f"sip:{aor.username}@{aor.domain}")
+    assert parse_uri(aor.uri).aor() == aor, "it is read back from the database"
+
+
+@pytest.mark.parametrize("text", ["tel:", "tel:7042", "tel:+", "tel:+1x", "tel:12;phone-context=-", "isbn:2"])
+def test_rfc3966_5_1_5_what_is_no_number_is_400(text: str) -> None:
     with pytest.raises(BadRequest):
-        uri.aor()
+        parse_uri(text).aor()
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,12 @@ def test_peers_cannot_write_lines_or_move_the_cursor_on_a_terminal(stream):
     assert "x0aerror forged" in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
     assert "\x9b" not in stream.getvalue()
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_who_writes_it(stream):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError("no space left on device")
+
+    logbook.configure("info", "json", Full())
+    logbook.open_log().warning("the disk is full")

@@ -76,8 +76,9 @@ def test_empty_message_object_is_harmless() -> None:
 )
 def test_rfc3261_8_1_1_mandatory_field_missing_or_empty(name: str, reason: str) -> None:
     missing, empty = build({name: None}), build({name: f"{name}:"})
-    assert (missing.error, missing.answerable) == (reason, False)
-    assert (empty.error, empty.answerable) == (reason.replace("Missing", "Bad"), False)
+    # Without a Via nobody can be answered; a 400 can do without the others.
+    assert (missing.error, missing.answerable) == (reason, name != "Via")
+    assert (empty.error, empty.answerable) == (reason.replace("Missing", "Bad"), name != "Via")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,7 @@ def test_too_large() -> None:
         (b"SUBSCRIBE sip:a@b\r\n\r\n", "Bad Start Line"),
         (b" SUBSCRIBE sip:a@b SIP/2.0\r\n\r\n", "Bad Start Line"),
         (b"SUBSCRIBE sip:a@b SIP/2.0\r\n", "Header Does Not End"),
-        (b"SUBSCRIBE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n", "Header Does Not End"),
+        (b"SUBSCRIBE sip:a@b SIP/2.0\r\nVia: SIP/2.0\r\n", "Header Does Not End"),
         (b"SUBSCRIBE sip:a@b SIP/2.0\r\n folded: x\r\n\r\n", "Bad Header Line"),
         (b"SIP/2.0 99 Low\r\n\r\n", "Bad Start Line"),
         (b"SIP/2.0 200OK\r\n\r\n", "Bad Start Line"),

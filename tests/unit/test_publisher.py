@@ -265,3 +265,43 @@ def test_rfc3863_what_is_written_can_be_published(activity):
     assert [fragment.id for fragment in fragments] == (["t1", "person-t1"] if activity else ["t1"])
     assert b"<basic>open</basic>" in fragments[0].text
     assert not activity or f"<rpid:{activity}/>".encode() in fragments[1].text
+
+
+def test_rfc3903_4_record_route_of_a_response_makes_no_route():
+    alice = Alice()
+    alice.agent.publish(OPEN, 0.0)
+    request = alice.sent_one()
+    route = "<sip:127.0.0.1:5080;lr>"
+    alice.answer(request, 200, 0.0, SIP_ETag="one", Expires="60", Record_Route=route, Contact="<sip:x@127.0.0.1>")
+    alice.agent.publish(CLOSED, 1.0)
+    again = alice.sent_one()
+    assert (again.uri, again.header("Route"), again.to_tag) == (ALICE, None, "")
+
+
+def test_rfc3903_4_1_every_publish_has_one_event_and_one_entity_tag_at_most():
+    alice = Alice()
+    requests = [alice.publish(etag="one")]
+    requests.append(alice.publish(1.0, etag="two"))
+    alice.agent.remove(2.0)
+    requests.append(alice.sent_one())
+    assert [len(request.headers("Event")) for request in requests] == [1, 1, 1]
+    assert [request.headers("SIP-If-Match") for request in requests] == [[], ["one"], ["two"]]
+    assert requests[2].expires == 0
+    assert [bool(request.body) for request in requests] == [True, True, False]
+
+
+def test_rfc3903_4_3_each_entity_tag_replaces_the_one_before():
+    alice = Alice()
+    alice.publish(etag="one", expires="60")
+    alice.agent.handle_timer(55.0)
+    refresh = alice.sent_one()
+    assert operation(refresh) == (b"", "one", 3600)
+    alice.answer(refresh, 200, 55.0, SIP_ETag="two", Expires="60")
+    alice.agent.handle_timer(110.0)
+    assert alice.sent_one().header("SIP-If-Match") == "two"
+
+
+def test_rfc3903_10_4_a_tuple_keeps_its_id():
+    documents = [write_presence(ALICE, "desk", *what) for what in (("open",), ("closed",))]
+    documents.append(write_presence(ALICE, "desk", "open", note="again", activity="busy"))
+    assert [[tuple.id for tuple in read(document) if tuple.id == "desk"] for document in documents] == [["desk"]] * 3

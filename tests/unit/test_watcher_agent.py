@@ -469,3 +469,106 @@ def test_whatever_a_notify_says_it_gets_a_response(state, contact, route, event)
     bob.take_subscribe()
     data = bob.write_notify(state, contact=contact, Record_Route=route, event=event or "presence")
     assert bob.deliver(data, 0.1).status in (200, 400, 489)
+
+
+@pytest.mark.parametrize("status", [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604])
+def test_rfc6665_4_1_2_2_these_failures_of_a_refresh_end_the_subscription(status):
+    bob = Bob()
+    bob.establish(expires="60")
+    call_id = bob.subscribe.call_id
+    bob.agent.handle_timer(55.0)
+    bob.take_subscribe()
+    (ended,) = bob.answer(status, 55.1)
+    assert isinstance(ended, Ended)
+    assert ended.answer.status == status
+    assert bob.notify("active", 55.2, call_id=call_id).status == 481
+
+
+def test_rfc6665_8_3_1_202_is_what_200_is():
+    bob = Bob()
+    bob.agent.subscribe(0.0)
+    bob.take_subscribe()
+    (event,) = bob.answer(202, 0.1, Expires="60", Contact="<sip:presence@127.0.0.1:5060>")
+    assert (type(event), event.expires_s) == (Subscribed, 60)
+    assert bob.notify("pending", 0.2).status == 200
+    bob.events()
+    bob.agent.handle_timer(55.0)
+    bob.take_subscribe()
+    (event,) = bob.answer(202, 55.1, Expires="60")
+    assert isinstance(event, Subscribed)
+
+
+def test_rfc6665_4_1_4_the_tag_of_the_notify_may_differ_from_that_of_the_200():
+    """The SUBSCRIBE forked; RFC 3856 section 6.9 lets the first NOTIFY alone make a dialog."""
+    bob = Bob()
+    bob.agent.subscribe(0.0)
+    bob.take_subscribe()
+    bob.answer(200, 0.1, Expires="60", Contact="<sip:presence@127.0.0.1:5060>")
+    assert bob.notify("active", 0.2, tag="fork").status == 200
+    assert bob.notify("active", 0.3, tag="notifier").status == 481
+    bob.agent.handle_timer(55.0)
+    assert bob.take_subscribe().to_tag == "fork"
+
+
+@pytest.mark.parametrize("state", ["active", "pending"])
+def test_rfc6665_4_1_3_expires_of_either_state_is_authoritative(state):
+    bob = Bob()
+    bob.establish(expires="3600")
+    assert bob.notify(f"{state};expires=60", 1.0).status == 200
+    assert bob.agent.next_deadline() < 61.0
+
+
+def test_rfc6665_4_1_3_expires_of_an_end_is_ignored():
+    bob = Bob()
+    bob.establish()
+    bob.notify("terminated;reason=rejected;expires=3600", 1.0)
+    assert bob.events()[-1] == Ended("rejected", None, None)
+    for now in (10.0, 3500.0, 4000.0):
+        bob.agent.handle_timer(now)
+    assert (bob.sent(), bob.events(), bob.agent.next_deadline()) == ([], [], None)
+
+
+def test_rfc6665_4_4_2_after_deactivated_comes_a_new_dialog_without_the_old_route():
+    bob = Bob()
+    bob.agent.subscribe(0.0)
+    first = bob.take_subscribe()
+    bob.answer(200, 0.1, Expires="60", Contact="<sip:presence@127.0.0.1:5060>")
+    bob.notify("active", 0.2, Record_Route="<sip:127.0.0.1:5080;lr>")
+    bob.notify("terminated;reason=deactivated", 1.0, Record_Route="<sip:127.0.0.1:5080;lr>")
+    bob.agent.handle_timer(1.0)
+    (again,) = [message for message in [bob.subscribe, *bob.sent()] if message.is_request][-1:]
+    assert (again.call_id == first.call_id, again.from_tag == first.from_tag) == (False, False)
+    assert (again.uri, again.to_tag, again.header("Route")) == (ALICE, "", None)
+
+
+def test_rfc6665_4_5_2_no_dialog_is_shared_whatever_contact_says():
+    bob, other = Bob(), Bob()
+    other.agent = Watcher(ALICE, "message-summary", "text/plain", SentBy("UDP", "127.0.0.1", 5062), Random(5))
+    bob.agent.subscribe(0.0)
+    other.agent.subscribe(0.0)
+    first, second = bob.take_subscribe(), other.take_subscribe()
+    assert first.call_id != second.call_id
+    assert first.to_tag == second.to_tag == ""
+
+
+def test_rfc6665_4_6_nothing_is_ever_cancelled():
+    bob = Bob()
+    bob.agent.subscribe(0.0)
+    methods = [message.method for message in bob.sent()]
+    bob.agent.unsubscribe(0.1)
+    for now in (1.0, 5.0, 31.0, 33.0):
+        bob.agent.handle_timer(now)
+        methods += [message.method for message in bob.sent()]
+    assert set(methods) == {"SUBSCRIBE"}
+
+
+def test_rfc6665_3_1_2_a_subscribe_has_one_event_an_expires_and_an_accept():
+    """RFC 3857 section 4.5: Accept names the document of the package."""
+    for event, accept in (("presence", PIDF), ("presence.winfo", "application/watcherinfo+xml")):
+        agent = Watcher(ALICE, event, accept, SentBy("UDP", "127.0.0.1", 5062), Random(3))
+        agent.subscribe(0.0)
+        request = parse(agent.take_outgoing()[0])
+        assert request.headers("Event") == [event]
+        assert request.headers("Accept") == [accept]
+        assert request.expires == 3600
+        assert request.header("Subscription-State") is None

@@ -1,0 +1,68 @@
+"""Every way in for XML: what `test_xml_bombs` throws at each. A new input adds one entry to `INPUTS`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from net import Network
+
+from presence.document.pidf import parse_odd_pidf
+from presence.document.xml import parse_xml
+from presence.errors import SipError
+
+Give = Callable[[bytes], int]
+"""Hands a body in and returns the status it was answered."""
+
+
+class Input(NamedTuple):
+    """How documents get in, and what a harmless one looks like around `{content}` and `{attributes}`."""
+
+    template: str
+    """Begins behind the XML declaration, so that a document type can stand before it."""
+    open: Callable[[], Give]
+
+
+PIDF = (
+    '<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:alice@example.com"><tuple id="a"{attributes}>'
+    "<status><basic>open</basic></status><note>{content}</note></tuple></presence>"
+)
+
+
+def published() -> Give:
+    """A PUBLISH to a whole server, with a watcher that is told; over a stream, since some bodies are large."""
+    net = Network()
+    publisher, watcher = net.agent("alice", transport="TCP"), net.agent("bob", transport="TCP")
+    watch = watcher.subscribe()
+
+    def give(body: bytes) -> int:
+        # A stream that could not be framed is closed.
+        net.disconnect(publisher)
+        publication = publisher.publication()
+        status = publication.publish(body=body, expires=60).status
+        if status == 200:
+            # What was let in must be a document to whoever is told, too.
+            parse_odd_pidf(watch.newest.body)
+            publication.publish(expires=0)
+        assert net.tally.drops["internal error"] == 0
+        return status
+
+    return give
+
+
+def read_by(reader: Callable[[bytes], object]) -> Callable[[], Give]:
+    """A reader alone: what it refuses is answered with the status of its error."""
+
+    def give(body: bytes) -> int:
+        try:
+            reader(body)
+        except SipError as error:
+            return error.status
+        return 200
+
+    return lambda: give
+
+
+INPUTS = {
+    "PUBLISH of PIDF": Input(PIDF, published),
+    "PIDF by expat": Input(PIDF, read_by(parse_odd_pidf)),
+    "XML by lxml": Input("<r{attributes}><a>{content}</a></r>", read_by(parse_xml)),
+}
