@@ -20,6 +20,9 @@ CONNECT_TIMEOUT_S = 10.0
 SWITCH_TIMEOUT_S = 2.0
 """The same where UDP is the other way: a peer without TCP may well have a firewall that says nothing."""
 
+SWITCHES_MOST = 256
+"""Connections being opened, above which UDP is taken at once: one large document may have thousands of watchers."""
+
 Received = Callable[[list[Message]], None]
 
 Factory = Callable[["StreamListener"], Connection]
@@ -185,6 +188,10 @@ class StreamListener:
             return
         waiting = self._opening.get((host, port))
         if waiting is None:
+            if len(self._opening) >= SWITCHES_MOST and self.table.switched(slots[0]):
+                for slot in slots:
+                    self.table.fail_flight(slot, 503)
+                return
             waiting = self._opening[host, port] = deque()
             task = asyncio.get_running_loop().create_task(
                 self._open(host, port, switched=self.table.switched(slots[0]))
