@@ -6,6 +6,8 @@ HTTP_PORT ?= 8080
 DATABASE ?= var/presence.db
 POLICY ?= open
 ARGS ?=
+FUZZ_SECONDS ?= 30
+N ?= 20000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,8 +31,9 @@ run: .make/run ## Start the server on loopback (SIP on PORT, HTTP on HTTP_PORT)
 	    --http 127.0.0.1:$(HTTP_PORT) --database "$(DATABASE)" --policy $(POLICY) $(ARGS)
 
 .PHONY: test
-test: lint ## Check everything: style, types, architecture, all tests
+test: lint ## Check everything: style, types, architecture, all tests; in CI under the sanitizers too
 	@$(BIN)/python -m pytest $(ARGS)
+	@if [ -n "$$CI" ]; then $(MAKE) --no-print-directory test-asan; fi
 
 .PHONY: lint
 lint: .make/core ## Check style and types
@@ -73,6 +76,28 @@ test-peers: .make/core ## Test against SIPp and baresip; as root they are instal
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core; fi
 	$(BIN)/python -m pytest -m peer -rs $(ARGS)
+
+# What touches the core; the rest starts processes, or would take too long (docs/testing.md).
+SANITIZED := tests/unit tests/conformance tests/store tests/property tests/simulated tests/abuse tests/fuzz
+INSTRUMENTED := $(BIN)/python tests/instrumented/build.py
+
+.PHONY: test-asan
+test-asan: .make/core ## Test the core built with AddressSanitizer and UBSan
+	@PRESENCE_HISTORIES=100 PRESENCE_EXAMPLES=60 $(INSTRUMENTED) asan $(BIN)/python -m pytest \
+	    -p no:cacheprovider --timeout 600 $(SANITIZED) $(ARGS)
+
+.PHONY: test-debug
+test-debug: .make/core ## Test the core built with bounds checks and assertions
+	@$(INSTRUMENTED) debug $(BIN)/python -m pytest -p no:cacheprovider --timeout 600 $(SANITIZED) $(ARGS)
+
+.PHONY: fuzz
+fuzz: .make/core ## Fuzz each target for FUZZ_SECONDS, then tell what the corpora reach
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz -rs -p no:randomly $(ARGS)
+	@$(INSTRUMENTED) fuzz $(BIN)/python -m fuzz.engine all --coverage
+
+.PHONY: histories
+histories: .make/core ## Play N histories over the simulated network
+	@PYTHONPATH=tests:. $(BIN)/python tests/simulated/histories.py $(N) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was made, except var/ with the database

@@ -197,6 +197,11 @@ class Nonces:
         """
     def forget_users(self) -> None:
         """Let every next proof be checked against what the table of users says now."""
+    def recognise(self, message: Message, now: float) -> Any:
+        """Return the identity that a request is proven to have with the next count of a nonce that served before.
+
+        None when that takes a closer look; the count is used up only when it is proven.
+        """
     def screen(self, messages: list[Message], now: float) -> list[Message]:
         """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
 
@@ -262,6 +267,8 @@ class SubscriptionFacts(NamedTuple):
     expires_at: int
     subscribed_at: int
     row_id: int
+    explicit: bool
+    """Whether UDP was asked for by name (see `set_target`)."""
     """Names the subscription's row in the database; 0 for a fetch."""
 
 class SubscriptionSlab:

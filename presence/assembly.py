@@ -152,7 +152,7 @@ class Node:
         self._serve(frozenset(serve.domain))
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
-        tally.refreshers += [self._count_notifies, self._count_ordinary]
+        tally.refreshers += [self._count_notifies, self._count_ordinary, self._count_lookups]
         self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
 
     def _build_identity(self) -> IdentityStep | None:
@@ -280,6 +280,7 @@ class Node:
             self.book,
             self._registry,
             self.policy,
+            self._ending,
             ways=self.ways,
             aiming=self._aiming,
         )
@@ -389,7 +390,11 @@ class Node:
             self.tally.responses[method, 200] += accepted - accepted_before
             self._counted[method] = (came, accepted)
 
+    def _count_lookups(self) -> None:
+        if self._resolver is not None:
+            self.tally.lookups.update(self._resolver.counts())
+
     def _count_notifies(self) -> None:
         counts = self.table.counters()
-        for name in ("sent", "retransmitted", "failed", "coalesced"):
+        for name in ("sent", "retransmitted", "failed", "coalesced", "switched", "fallen_back"):
             self.tally.notifies[name] = counts[name]

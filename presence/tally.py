@@ -15,7 +15,7 @@ METHODS = frozenset(
     | {"PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
 )
 
-NOTIFY_RESULTS = ("sent", "retransmitted", "failed", "coalesced")
+NOTIFY_RESULTS = ("sent", "retransmitted", "failed", "coalesced", "switched", "fallen_back")
 
 Levels = Callable[[], dict[tuple[str, ...], float]]
 
@@ -50,6 +50,8 @@ class Tally:
     """Proofs that failed and requests that were forbidden, by reason: a short constant word."""
     folds: dict[str, int] = field(default_factory=dict)
     """Of the journal into the tables, by result: `done` or `failed`."""
+    lookups: dict[str, int] = field(default_factory=dict)
+    """Of host names, by result: questions `asked`, `remembered` and `failed`, and locations `refused`."""
     publish_to_notify: Histogram = field(default_factory=Histogram)
     commit: Histogram = field(default_factory=Histogram)
     gauges: dict[str, Levels] = field(default_factory=dict)

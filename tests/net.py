@@ -369,7 +369,8 @@ class Agent:
         """Send a request; `then` gets its final response, or None when none comes."""
         now = self.net.clock.at
         # Read from the head alone: `parse` takes no more than a datagram.
-        self._attempts[parse(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n").branch] = _Attempt(data, then, now + T1_S, T1_S, now + 64 * T1_S)
+        branch = parse(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n").branch
+        self._attempts[branch] = _Attempt(data, then, now + T1_S, T1_S, now + 64 * T1_S)
         self.net.post_to_node(self, data)
 
     def ask(self, data: bytes) -> Message:

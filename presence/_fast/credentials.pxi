@@ -199,6 +199,14 @@ cdef class Nonces:
                 doubtful.append(message)
         return doubtful
 
+    def recognise(self, Message message not None, double now):
+        """Return the identity that a request is proven to have with the next count of a nonce that served before.
+
+        None when that takes a closer look; the count is used up only when it is proven.
+        """
+        cdef NonceUse use = self.prove(message, now)
+        return None if use is None else use.identity
+
     cdef NonceUse prove(self, Message message, double now):
         cdef SipMsg* m = &message.m
         cdef Credentials given

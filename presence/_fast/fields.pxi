@@ -64,9 +64,11 @@ cdef inline bint param_word(const Param* param, const char* buf, Span* out) noex
 
 # ---- the fields every message needs ----
 
-cdef inline bint has_headers(const char* p, const char* e) noexcept nogil:
-    """True for a SIP URI with a header part, which no Request-URI may have (RFC 3261 section 19.1.1)."""
-    cdef const char* mark = find_byte(p, e, b"?")
+cdef bint has_headers(const char* p, const char* e, const char* mark) noexcept nogil:
+    """True for a SIP URI with a header part, which no Request-URI may have (RFC 3261 section 19.1.1).
+
+    `mark` is its first question mark; few have one.
+    """
     cdef const char* at
     while mark < e:
         at = find_byte(mark, e, b"@")

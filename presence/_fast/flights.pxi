@@ -21,16 +21,18 @@ cdef class NotifyFlights(WatcherTable):
     # ---- what shall be sent ----
 
     def notify_group(self, uint32_t gid, uint16_t view=0):
-        """Queue a NOTIFY with the newest state for each watcher of one view of the resource, or of all (0).
+        """Queue a NOTIFY with the newest state for each watcher of one view of the resource, or of any (0).
 
-        Returns how many were queued.
+        Who has no view at all is told nothing. Returns how many were queued.
         """
         cdef Group* group = self.group(gid)
         cdef uint32_t i, count = 0
+        cdef uint16_t seen
         with nogil:
             for i in range(group.slots.count):
                 self.fetch_row(&group.slots, i + ROWS_AHEAD)
-                if view == 0 or self.rows[group.slots.items[i]].view == view:
+                seen = self.rows[group.slots.items[i]].view
+                if seen and (view == 0 or seen == view):
                     self.want(group.slots.items[i])
                     count += 1
         return count

@@ -129,7 +129,7 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
     if not is_visible(uri.params, close) or find_either(uri.params, close, b"<", b'"') < close:
         return False
     text[0] = make_span(m.buf, p + 1, close)
-    uri.explicit = uri.outbound = False
+    uri.explicit = uri.outbound = False     # `ob` means both: the flow of a datagram is no connection
     p = uri.params
     while p < close:
         p = next_param(p, close, &param)
@@ -138,7 +138,7 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
         if param_is(&param, b"maddr", 5):
             return False
         if param_is(&param, b"ob", 2):
-            uri.outbound = True
+            uri.outbound = uri.explicit = True
         if param_is(&param, b"transport", 9):
             if param.value_len != 3 or not icase_equal(param.value, b"udp", 3):
                 return False

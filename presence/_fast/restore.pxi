@@ -187,7 +187,7 @@ cdef class Restoring:
         at.remote_cseq = self.remote_cseq
         at.expires_at = self.expires_at
         at.subscribed_at = self.subscribed_at
-        at.view = 0 if pending else 1
+        at.view = 1     # not shown while pending
         at.state = ROW_PENDING if pending else ROW_ACTIVE
         self.table.arm_expiry(slot)
         return True
@@ -240,17 +240,22 @@ cdef bint read_udp(const char* text, uint32_t size, uint32_t* address, int64_t* 
 
 
 cdef bint asks_for_udp(const char* text, uint32_t size) noexcept nogil:
-    # Whether the URI, or the first in brackets, names UDP as its transport.
+    # Whether the URI, or the first in brackets, names UDP as its transport, or asks for the flow its SUBSCRIBE came on.
     cdef const char* end = find_byte(text, text + size, c">")
     cdef const char* p = find_byte(text, end, c"@")
     cdef const char* equals
-    p = find_byte(p if p < end else text, end, c";")
+    cdef bint named = False, first = True
+    p = p if p < end else text
+    end = find_byte(p, end, c"?")
+    p = find_byte(p, end, c";")
     while p < end:
         equals = p + 1
         p = find_byte(equals, end, c";")
-        if p - equals > 10 and icase_equal(equals, b"transport=", 10):
-            return p - equals == 13 and icase_equal(equals + 10, b"udp", 3)
-    return False
+        if p - equals >= 2 and icase_equal(equals, b"ob", 2) and (p - equals == 2 or equals[2] == c"="):
+            return True
+        if first and p - equals > 10 and icase_equal(equals, b"transport=", 10):
+            first, named = False, p - equals == 13 and icase_equal(equals + 10, b"udp", 3)
+    return named
 
 
 cdef int64_t read_decimal(const char** text, const char* end, int64_t most) noexcept nogil:

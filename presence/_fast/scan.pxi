@@ -47,6 +47,7 @@ cdef bint scan_version(const char* p, const char* e, bint* current) noexcept nog
 cdef bint scan_request_line(SipMsg* m, const char* p, const char* e) noexcept nogil:
     cdef const char* space = skip_class(p, e, C_TOKEN)
     cdef const char* version = e
+    cdef const char* mark
     cdef bint current
     while version > p and (version - 1)[0] != b" ":
         version -= 1
@@ -59,7 +60,8 @@ cdef bint scan_request_line(SipMsg* m, const char* p, const char* e) noexcept no
     m.method = method_id(p, m.method_name.len)
     if not current:
         fail(m, E_VERSION)
-    if not is_uri(space + 1, version - 1) or has_headers(space + 1, version - 1):
+    mark = find_byte(space + 1, version - 1, b"?")
+    if not is_uri(space + 1, version - 1) or (mark < version - 1 and has_headers(space + 1, version - 1, mark)):
         fail(m, E_REQUEST_URI)
     else:
         m.uri = make_span(m.buf, space + 1, version - 1)

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 SubscriptionFacts = namedtuple(
     "SubscriptionFacts",
-    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id",
+    "group link flow owner view pending cseq cseq_mark remote_cseq expires_at subscribed_at row_id explicit",
     module="presence._fastcore",
 )
 ROW_STATES = ("free", "embryo", "pending", "active", "terminated", "gone")
@@ -422,6 +422,7 @@ cdef class SubscriptionSlab:
         return SubscriptionFacts(
             row.group, target.link, target.flow, row.owner, row.view, row.state == ROW_PENDING, owner.cseq,
             owner.cseq_mark, owner.remote_cseq, row.expires_at, row.subscribed_at, row.row_id,
+            target.explicit != 0,
         )
 
     def slots_of(self, set row_ids):

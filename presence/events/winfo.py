@@ -16,6 +16,11 @@ Shows = Callable[[WatcherRecord], bool]
 """Whether a subscriber may hear of a watcher."""
 
 
+def nobody(record: WatcherRecord) -> bool:
+    """Show none."""
+    return False
+
+
 def everybody(record: WatcherRecord) -> bool:
     """Show every watcher."""
     return True

@@ -52,6 +52,12 @@ class TallyCollector(Collector):
             ["reason"],
             {(r,): n for r, n in tally.auth_failures.items()},
         )
+        yield _counter(
+            "lookups",
+            "Questions to name servers, by result.",
+            ["result"],
+            {(r,): n for r, n in tally.lookups.items()},
+        )
         yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)

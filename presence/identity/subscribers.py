@@ -8,6 +8,9 @@ from presence.store.base import Store, Value
 from presence.values import Aor
 
 ACCOUNTS_KEPT = 65_536
+NAME_KEPT = 128
+"""Longer names are looked up each time, so that what is kept has a bound in bytes."""
+
 LOOK_EVERY_S = 0.5
 """How long a change of the table may go unseen."""
 
@@ -20,21 +23,25 @@ class Subscribers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[tuple[str, str], Account] = {}
+        self._known: dict[tuple[str, str], Account | None] = {}
         self._changes: Value = None
         self._look_at = 0.0
         self.changed: list[Callable[[], None]] = []
         """Called when accounts found before may be wrong."""
 
     def find(self, username: str, domain: str) -> Account | None:
-        """Return an account, None for nobody; raises StoreError."""
-        account = self._known.get((username, domain))
-        if account is None:
-            account = self._read(username, domain)
-            if account is not None:
-                if len(self._known) >= ACCOUNTS_KEPT:
-                    self._known.clear()
-                self._known[username, domain] = account
+        """Return an account, None for nobody; raises StoreError.
+
+        Nobodies are kept too: a name that is looked up longer each time would be told from one that exists.
+        """
+        key = (username, domain)
+        if key in self._known:
+            return self._known[key]
+        account = self._read(username, domain)
+        if len(username) + len(domain) <= NAME_KEPT:
+            if len(self._known) >= ACCOUNTS_KEPT:
+                self._known.clear()
+            self._known[key] = account
         return account
 
     def _read(self, username: str, domain: str) -> Account | None:

@@ -220,6 +220,23 @@ def parse_name_addr(value: str) -> NameAddr:
     return NameAddr(display, uri, parse_params(rest))
 
 
+def cut_tag(value: str) -> str:
+    """Return a From, To or Contact value that can be parsed as it is, all but its tag."""
+    match = _DISPLAY.match(value)
+    if match and ";" not in _outside_quotes(match[1]):
+        end = value.index(">", match.end()) + 1
+    else:
+        end = value.find(";") if ";" in value else len(value)
+    kept = value[:end].strip()
+    while end < len(value.rstrip()):
+        param = _PARAM.match(value, end)
+        assert param is not None, "parse_name_addr has read it"
+        if param[1].lower() != "tag":
+            kept += param[0]
+        end = param.end()
+    return kept.rstrip()
+
+
 def read_aor(value: str) -> Aor:
     """Return the address of record in a From or To value; best without its tag, which is of one dialog only."""
     return _recall_aor(value) if len(value) <= KEPT_LENGTH else _read_aor(value)

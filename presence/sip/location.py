@@ -42,6 +42,8 @@ class Hop(NamedTuple):
     """Token of Via as the URI asks for it, '' when it leaves that to the domain."""
     secure: bool
     """Whether it must be TLS (a `sips` URI)."""
+    outbound: bool = False
+    """Whether the URI asks for the flow that its request came on (`ob`, RFC 5626 section 4.3)."""
 
     @property
     def is_address(self) -> bool:
@@ -113,7 +115,18 @@ def next_hop(uri: Uri) -> Hop:
     if secure:
         # RFC 3261 section 26.2.2: TLS, whatever is beneath; over UDP there is none here.
         transport = _SECURE.get(transport, f"TLS-{transport}") if transport else ""
-    return Hop((uri.params.get("maddr") or uri.host).lower().strip("[]"), uri.port, transport, secure)
+    host = plain_host((uri.params.get("maddr") or uri.host).lower().strip("[]"))
+    return Hop(host, uri.port, transport, secure, "ob" in uri.params)
+
+
+@lru_cache(4096)
+def plain_host(text: str) -> str:
+    """Return an IPv4 address that is mapped into IPv6 as such (RFC 5118 section 4.10), other hosts as they are."""
+    try:
+        mapped = ipaddress.IPv6Address(text).ipv4_mapped
+    except ValueError:
+        return text
+    return text if mapped is None else str(mapped)
 
 
 @lru_cache(4096)
@@ -176,7 +189,9 @@ class _Found:
         return records or ()
 
 
-def _find_services(hop: Hop, found: _Found, draw: Callable[[int], int]) -> Generator[tuple[Question, ...], Sequence[Records], None]:
+def _find_services(
+    hop: Hop, found: _Found, draw: Callable[[int], int]
+) -> Generator[tuple[Question, ...], Sequence[Records], None]:
     """RFC 3263 section 4.1: by NAPTR, else by the SRV names of the transports there are."""
     asked: list[tuple[str, str]] = []
     if not hop.transport:

@@ -47,15 +47,14 @@ class Resolver:
         self._under_way = 0
         self._sources: Counter[str] = Counter()
         self._draw = random.SystemRandom().randrange
-        self.asked = 0
-        """Questions sent since start."""
-        self.hits = 0
-        """Questions answered from memory since start."""
-        self.failed = 0
-        """Questions nobody answered since start."""
+        self._asked = self._hits = self._failed = self._refused = 0
 
     def __len__(self) -> int:
         return self._sources.total()
+
+    def counts(self) -> dict[str, int]:
+        """Return since start the questions asked, answered from memory and not answered, and the locations refused."""
+        return {"asked": self._asked, "remembered": self._hits, "failed": self._failed, "refused": self._refused}
 
     def locate(self, hop: Hop, reaches: Reaches, source: str, then: Then) -> None:
         """Find the places of a hop and call `then`, at once when no question is open.
@@ -78,6 +77,7 @@ class Resolver:
                 continue
             if len(self) >= WAITING * self._most or self._sources[source] >= self._most:
                 asking.close()
+                self._refused += 1
                 then(Trouble.BUSY, self._now())
                 return
             self._wait(asking, questions, known, source, then)
@@ -115,7 +115,7 @@ class Resolver:
     def _send(self) -> None:
         while self._waiting and self._under_way < self._most:
             self._under_way += 1
-            self.asked += 1
+            self._asked += 1
             self._ask(self._waiting.popleft())
 
     def answer(self, question: Question, records: Records, ttl_s: float = 0.0) -> None:
@@ -123,7 +123,7 @@ class Resolver:
         if question not in self._asking:
             return
         self._under_way -= 1
-        self.failed += records is None
+        self._failed += records is None
         kept_s = SILENT_S if records is None else min(MOST_S, max(LEAST_S, ttl_s)) if records else MISSING_S
         self._kept[question] = _Kept(records, self._now() + kept_s)
         self._kept.move_to_end(question)
@@ -137,6 +137,6 @@ class Resolver:
         kept = self._kept.get(question)
         if kept is None or kept.until <= self._now():
             return None
-        self.hits += 1
+        self._hits += 1
         self._kept.move_to_end(question)
         return kept

@@ -87,7 +87,9 @@ class Admission:
         targets = self._book.targets(hop, located)
         if not targets:
             raise Forbidden("Contact Address Not Allowed")
-        first = next((target for target in targets if current is not None and target.place == current.place), targets[0])
+        first = next(
+            (target for target in targets if current is not None and target.place == current.place), targets[0]
+        )
         return first._replace(others=tuple(other.place for other in targets if other is not first))
 
     def look_up(self, missing: NotLocated, transaction: ServerTransaction, again: Callable[[float], None]) -> None:

@@ -51,7 +51,7 @@ def choose_target(dialog: Dialog, request: Message, aiming: Aiming) -> Target | 
 def at_address(hop: Hop, host: str) -> Target:
     """Return the target of a hop whose address is known."""
     port = hop.port or PORTS.get(hop.fallback, 5060)
-    return Target(hop.fallback, host, port, explicit=hop.transport == "UDP")
+    return Target(hop.fallback, host, port, explicit=hop.transport == "UDP" or hop.outbound)
 
 
 def is_flow_only(dialog: Dialog, transport: str) -> bool:
@@ -92,7 +92,7 @@ def _goes_back(dialog: Dialog, hop: Hop, request: Message, aiming: Aiming) -> bo
         return False
     if len(request.values("Via")) != 1:
         return False
-    if "ob" in parse_uri(dialog.contact).params:
+    if hop.outbound:
         return True
     if not aiming.nat or not request.rport or hop.fallback != "UDP" or request.source[0] == hop.host:
         return False

@@ -122,7 +122,7 @@ class Book:
     def target(self, slot: int) -> Target:
         """Return where the subscription's NOTIFYs go now."""
         facts = self._table.facts(slot)
-        return Target(self._ways.transport(facts.link), *self._table.target(slot), facts.flow)
+        return Target(self._ways.transport(facts.link), *self._table.target(slot), facts.flow, facts.explicit)
 
     def hop(self, slot: int) -> Hop:
         """Return where requests in the subscription's dialog go first; raises BadRequest."""
@@ -133,7 +133,7 @@ class Book:
         uri, routed = self._first_uri(slot)
         if routed:
             return False
-        return self._ways.transport(self._table.facts(slot).link) in FLOW_ONLY or "ob" in parse_uri(uri).params
+        return self._ways.transport(self._table.facts(slot).link) in FLOW_ONLY or next_hop(parse_uri(uri)).outbound
 
     def _first_uri(self, slot: int) -> tuple[str, bool]:
         """The URI of the next hop, and whether it is a route's."""
@@ -145,7 +145,7 @@ class Book:
 
     def targets(self, hop: Hop, places: tuple[Place, ...]) -> list[Target]:
         """Return the targets at the places of a hop that may be sent to, the best first."""
-        explicit = hop.transport == "UDP"
+        explicit = hop.transport == "UDP" or hop.outbound
         return [Target(*place, 0, explicit, (), hop.host) for place in places if place.host in self._allowed]
 
     def take_other(self, slot: int) -> Target | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from presence._fastcore import Message
 from presence.errors import BadRequest
-from presence.sip.headers import NameAddr, parse_name_addr, parse_uri, read_aor
+from presence.sip.headers import cut_tag, parse_name_addr, parse_uri, read_aor
 from presence.sip.identity import Identity
 from presence.sip.location import Hop, Place, next_hop
 from presence.sip.route import address_request
@@ -104,8 +104,8 @@ def read_dialog(request: Message) -> Dialog:
         parse_uri(parse_name_addr(value).uri)
     return Dialog(
         call_id=request.call_id,
-        local=without_tag(parse_name_addr(request.header("To") or "")),
-        remote=without_tag(parse_name_addr(request.header("From") or "")),
+        local=without_tag(request.header("To") or ""),
+        remote=without_tag(request.header("From") or ""),
         remote_tag=request.from_tag,
         contact=read_contact(request),
         route=tuple(route),
@@ -125,8 +125,12 @@ def read_contact(request: Message) -> str:
     return uri
 
 
-def without_tag(address: NameAddr) -> str:
-    """Write a name-addr with its display name and parameters, all but the tag."""
+def without_tag(value: str) -> str:
+    """Return a From or To with its display name and parameters as they came, all but the tag."""
+    address = parse_name_addr(value)
+    if value.isprintable():
+        return cut_tag(value)
+    # Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
     text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":

@@ -1,5 +1,6 @@
 """The notifier (RFC 6665 section 4.2): subscriptions made, refreshed and ended, each answered after its commit."""
 
+import re
 from functools import partial
 
 from presence._fastcore import CSEQ_STRIDE, Fanout, Message
@@ -17,6 +18,7 @@ from presence.events.registry import Registry
 from presence.policy.decision import CONFIRM, Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_uri, read_address
+from presence.sip.location import Trouble
 from presence.sip.resolution import Resolver
 from presence.store.base import Store
 from presence.subscription.admission import Admission, NotLocated
@@ -39,6 +41,9 @@ from presence.subscription.request import (
     until_at,
 )
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
+
+_OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
+"""How our Contact begins; other GRUUs name their user (RFC 5627 section 3.1)."""
 
 
 class Notifier:
@@ -91,10 +96,11 @@ class Notifier:
 
     def _presentity(self, request: Message) -> Aor:
         """Return whom a SUBSCRIBE outside a dialog asks about; raises NotFound and BadRequest."""
-        if "@" in request.uri and ";gr=" in request.uri:
+        if ";gr=" in request.uri and _OUR_USER.match(request.uri):
             # Our Contact of another dialog: the same device, so the same resource (RFC 6665 section 4.5.1).
             uri = parse_uri(request.uri)
-            slot = self._table.find_gruu(uri.user.encode(), uri.params.get("gr", "").encode())
+            key = uri.params.get("gr", "")
+            slot = self._table.find_gruu(uri.user.encode(), key.encode("utf-8", "surrogateescape"))
             if not slot:
                 raise NotFound
             return self._notify.resource_of(slot).presentity
@@ -242,7 +248,8 @@ class Notifier:
 
     def _unsubscribe(self, transaction: ServerTransaction, slot: int, owner: int) -> None:
         moved = None
-        if transaction.request.values("Contact"):
+        # It ends even if nobody can say where its new Contact is.
+        if transaction.request.values("Contact") and not isinstance(transaction.located, Trouble):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
             moved = (dialog, self._admission.target(dialog, transaction, slot))
         writes = self._book.removal(slot)

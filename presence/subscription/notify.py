@@ -7,7 +7,7 @@ from sys import intern
 from presence._fastcore import Fanout
 from presence.events.package import EventPackage, Withholding
 from presence.events.registry import Registry
-from presence.events.winfo import Shows, WatcherList, everybody
+from presence.events.winfo import Shows, WatcherList, everybody, nobody
 from presence.policy.decision import OWN, POLITE, UNDECIDED, WHOLE
 from presence.sip.headers import NameAddr, parse_name_addr, parse_uri, read_aor
 from presence.tally import Tally
@@ -277,7 +277,7 @@ class Notify:
         version, since = self._sent.get(slot, (-1, None))
         final = self._table.state(slot) == "terminated"
         shows = self._shows(slot)
-        if since is not None and not final and not resource.watchers.has_news(since, shows):
+        if not final and (shows is nobody or (since is not None and not resource.watchers.has_news(since, shows))):
             self._table.settle(slot)
             return
         body, sequence = resource.watchers.body(since, version + 1, lambda: self._watchers(resource), now, shows)
@@ -294,7 +294,7 @@ class Notify:
         if view == WHOLE:
             return everybody
         if view != OWN:
-            return lambda record: False
+            return nobody
         own = read_aor(self._table.dialog(slot)[3].decode("utf-8", "surrogateescape"))
         return lambda record: parse_uri(record.uri).aor() == own
 

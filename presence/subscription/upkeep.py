@@ -8,7 +8,7 @@ from typing import NamedTuple
 from presence._fastcore import CSEQ_STRIDE, Fanout, restore
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
-from presence.policy.decision import ALLOW, Policy
+from presence.policy.decision import ALLOW, Decision, Policy
 from presence.store.base import Store, Value
 from presence.subscription.admission import decide
 from presence.subscription.aiming import Aiming, at_address
@@ -138,6 +138,7 @@ class Restorer:
         book: Book,
         registry: Registry,
         policy: Policy,
+        ending: Ending,
         *,
         ways: Ways,
         aiming: Aiming,
@@ -148,6 +149,7 @@ class Restorer:
         self._book = book
         self._registry = registry
         self._policy = policy
+        self._ending = ending
         self._ways = ways
         self._aiming = aiming
 
@@ -170,7 +172,7 @@ class Restorer:
                 taken += len(batch) - len(left)
                 for row in read_rows(iter(left) if shared else self._read_whole(left)):
                     try:
-                        self._restore(row, shared=shared)
+                        self._restore(row, now, shared=shared)
                         taken += 1
                     except (SipError, ValueError, TypeError, AttributeError, OverflowError):
                         refused += 1
@@ -195,7 +197,7 @@ class Restorer:
         rows = self._store.read("active_watchers_get", (left[0][0], left[-1][0]))
         return (row for row in rows if row[0] in wanted)
 
-    def _restore(self, row: StoredSubscription, *, shared: bool) -> None:
+    def _restore(self, row: StoredSubscription, now: float, *, shared: bool) -> None:
         package = self._registry.get(row.event)
         if package is None or row.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING):
             raise ValueError("not a running subscription of a package served here")
@@ -208,8 +210,10 @@ class Restorer:
         foreign = slot == 0 or self._book.foreign_tag(owner) != ""
         slot = slot or self._table.reserve()
         resource = self._notify.resource(package, presentity)
+        # Decided anew: who was let in meanwhile is in, who was not is told so.
+        decision = decide(self._policy, package, presentity, Aor(row.watcher_username, row.watcher_domain))
         try:
-            self._fill(slot, resource, row, dialog, owner, foreign=foreign)
+            self._fill(slot, resource, row, dialog, owner, decision, foreign=foreign)
         except Exception:
             self._table.release(slot)
             self._notify.release_unused(resource)
@@ -220,16 +224,23 @@ class Restorer:
         self._book.note(slot, dialog, shared=shared)
         if resource.watchers is not None:
             self._notify.restore_version(slot, row.reached_cseq(self._book.boot))
+        if decision.status is SubscriptionStatus.TERMINATED:
+            self._ending.end(slot, Input.REJECTED, now)
 
     def _fill(
-        self, slot: int, resource: Resource, row: StoredSubscription, dialog: Dialog, owner: int, *, foreign: bool
+        self,
+        slot: int,
+        resource: Resource,
+        row: StoredSubscription,
+        dialog: Dialog,
+        owner: int,
+        decision: Decision,
+        *,
+        foreign: bool,
     ) -> None:
         reached = row.reached_cseq(self._book.boot)
         pending = row.status == SubscriptionStatus.PENDING
-        package = resource.package
-        decision = decide(self._policy, package, resource.presentity, Aor(row.watcher_username, row.watcher_domain))
-        if package.authorised or decision is not ALLOW:
-            # Decided anew: who was let in meanwhile is in, who was not sees nothing (and hears why at the refresh).
+        if resource.package.authorised or decision is not ALLOW:
             pending = decision.status is not SubscriptionStatus.ACTIVE
             self._notify.show(resource, decision.view)
         self._table.fill(
@@ -243,7 +254,7 @@ class Restorer:
             # The table takes 0 for "has expired already".
             expires_at=max(1, row.expires),
             pending=pending,
-            view=0 if pending and decision is ALLOW else decision.view,
+            view=decision.view,
             subscribed_at=row.subscribed_at or 0,
             row_id=row.id,
         )
@@ -265,4 +276,4 @@ class Restorer:
         if not 0 <= target.port <= 0xFFFF:
             raise ValueError("no such port")
         name = "" if hop.is_address else hop.host
-        return target._replace(explicit=hop.transport == "UDP", name=name)
+        return target._replace(explicit=at_address(hop, target.host).explicit, name=name)

@@ -4,18 +4,23 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.nameserver
 import dns.resolver
 
-from presence.sip.location import Naptr, Question, Records, Srv
+from presence.sip.location import Naptr, Question, Records, Srv, plain_host
 from presence.sip.resolution import Resolver
 
 MOST_RECORDS = 16
 """Of one answer: a larger one is somebody's joke."""
+
+ANSWER_BYTES = 4096
+"""Longest answer that is read: reading 64 KiB of records would keep everybody waiting for a tenth of a second."""
 
 PAYLOAD_BYTES = 1232
 """Longest answer taken in a datagram, what passes everywhere in one piece; longer ones come over TCP."""
@@ -86,14 +91,51 @@ class NameClient:
             task.cancel()
 
 
+class _Server(dns.nameserver.Do53Nameserver):
+    """A name server whose answers over TCP have a bound."""
+
+    async def async_query(
+        self,
+        request: dns.message.QueryMessage,
+        timeout: float,
+        source: str | None,
+        source_port: int,
+        max_size: bool,
+        backend: Any,
+        one_rr_per_rrset: bool = False,
+        ignore_trailing: bool = False,
+    ) -> dns.message.Message:
+        if not max_size:
+            return await super().async_query(
+                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
+            )
+        async with asyncio.timeout(timeout):
+            data = await self._exchange(request.to_wire())
+        response = dns.message.from_wire(data, one_rr_per_rrset=one_rr_per_rrset, ignore_trailing=ignore_trailing)
+        if not request.is_response(response):
+            raise dns.exception.FormError("the answer to another question")  # type: ignore[no-untyped-call]
+        return response
+
+    async def _exchange(self, query: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(self.address, self.port)
+        try:
+            writer.write(len(query).to_bytes(2, "big") + query)
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            if size > ANSWER_BYTES:
+                raise dns.exception.FormError(f"an answer of {size} bytes")  # type: ignore[no-untyped-call]
+            return await reader.readexactly(size)
+        finally:
+            writer.close()
+
+
 def _open_stub(servers: Sequence[tuple[str, int]], timeout_s: float) -> dns.asyncresolver.Resolver | None:
     try:
         stub = dns.asyncresolver.Resolver(configure=not servers)
     except dns.exception.DNSException:
         # No resolv.conf: only the file of hosts is asked.
         return None
-    if servers:
-        stub.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
+    known = servers or [(host, stub.port) for host in stub.nameservers if isinstance(host, str)]
+    stub.nameservers = [_Server(host, port) for host, port in known]
     # A server that does not answer is asked again, and so is the next.
     stub.timeout = max(0.01, min(timeout_s / 2, 1.0))
     stub.use_edns(0, 0, PAYLOAD_BYTES)
@@ -101,15 +143,13 @@ def _open_stub(servers: Sequence[tuple[str, int]], timeout_s: float) -> dns.asyn
     return stub
 
 
-def _read(question: Question, record: object) -> Naptr | Srv | str:
+def _read(question: Question, record: Any) -> Naptr | Srv | str:
     if question.kind == "NAPTR":
-        texts = [bytes(getattr(record, part)).decode("ascii", "replace") for part in ("flags", "service")]
-        replacement = str(getattr(record, "replacement"))  # noqa: B009
-        return Naptr(getattr(record, "order"), getattr(record, "preference"), *texts, replacement)  # noqa: B009
+        flags, service = (text.decode("ascii", "replace") for text in (record.flags, record.service))
+        return Naptr(record.order, record.preference, flags, service, str(record.replacement))
     if question.kind == "SRV":
-        numbers = [int(getattr(record, part)) for part in ("priority", "weight", "port")]
-        return Srv(*numbers, str(getattr(record, "target")))  # noqa: B009
-    return str(ipaddress.ip_address(getattr(record, "address")))  # noqa: B009
+        return Srv(record.priority, record.weight, record.port, str(record.target))
+    return plain_host(str(ipaddress.ip_address(record.address)))
 
 
 class HostsFile:

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,12 @@ class Canary:
         assert self._libc.inotify_add_watch(self._notify, os.fsencode(self.file), IN_OPEN | IN_ACCESS) >= 0
 
     def touched(self) -> list[str]:
-        seen = []
-        try:
+        seen: list[str] = []
+        with suppress(BlockingIOError):
             seen += ["file"] * bool(os.read(self._notify, 4096))
-        except BlockingIOError:
-            pass
-        try:
+        with suppress(BlockingIOError):
             self.listener.accept()[0].close()
             seen.append("socket")
-        except BlockingIOError:
-            pass
         return seen
 
     def close(self) -> None:

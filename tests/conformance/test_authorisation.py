@@ -72,3 +72,5 @@ def test_decisions_count_after_a_restart() -> None:
     assert waiting.state == "active"
     assert "after the start" in waiting.body
     assert "after the start" not in friend.body
+    assert [sip.param(n.header("Subscription-State"), "reason") for n in friend.notifies[1:]] == ["rejected"]
+    assert net.rows("SELECT watcher_username FROM active_watchers") == [("bob",)]

@@ -1,4 +1,4 @@
-"""Where NOTIFYs go, played in memory: names looked up (RFC 3263), flows kept and lost (RFC 5626), TCP for large ones."""
+"""Where NOTIFYs go, played in memory: names (RFC 3263), flows kept and lost (RFC 5626), TCP for large ones."""
 
 from collections.abc import Iterator
 from typing import Any

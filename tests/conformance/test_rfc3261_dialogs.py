@@ -116,6 +116,9 @@ def test_rfc3261_12_1_1_the_dialog_is_named_by_call_id_and_both_tags(net: Networ
         ('"B \\"x\\"" <sips:bob@example.com:5071>', "<sip:%61lice@EXAMPLE.com>"),
         ("<tel:+1-201-555-0123>", "<pres:alice@example.com>"),
         ("<sip:bob@example.com>;mine=yes", "<sip:alice@example.com>;yours=no"),
+        ("Bob Smith <sip:bob@example.com>", "Alice<sip:alice@example.com>"),
+        ("sip:bob@example.com", "sip:alice@example.com;Odd=Param"),
+        ('"Zo\u00eb" <sip:bob@example.com>;a="b;tag=c"', '"\u5927" <sip:alice@example.com>;X ; y = 1'),
     ],
 )
 def test_rfc3261_12_2_1_1_from_and_to_swap_and_nothing_of_them_is_lost(

@@ -83,16 +83,20 @@ def test_rfc3857_4_6_who_may_not_watch_gets_no_watcher_information(status: int |
     assert response.status == 403
 
 
-def test_rfc3857_4_6_a_right_that_is_withdrawn_shows_nothing_after_a_restart_and_ends_at_the_refresh() -> None:
+def test_rfc3857_4_6_a_right_that_is_withdrawn_ends_with_a_restart() -> None:
     net = Network(RULES)
     decide(net, "bob", 1)
     bob = net.agent("bob")
     own, _ = bob.subscribe(event="presence.winfo"), bob.subscribe()
+    heard = len(own.notifies)
     decide(net, "bob", 3)
     net.restart()
-    assert "bob@" not in own.body.partition("<watcher-list")[2].partition(">")[2]
-    assert own.refresh().status == 403
-    assert own.state == "terminated;rejected"
+    net.advance(1.0)
+    (final,) = own.notifies[heard:]
+    assert final.header("Subscription-State") == "terminated;reason=rejected"
+    assert named(etree.fromstring(final.body)) == []
+    assert own.refresh().status == 481
+    assert len(net.node.table) == 0
 
 
 def test_rfc3857_4_6_watchers_of_watchers_are_told_to_the_presentity_alone() -> None:

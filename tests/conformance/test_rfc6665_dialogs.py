@@ -89,7 +89,6 @@ def test_rfc6665_4_5_1_a_new_dialog_by_gruu_is_about_the_same_presentity(
         lambda uri: uri[:-1] + ("0" if uri[-1] != "0" else "1"),
         lambda uri: uri.replace("~0000000001", "~0000000002"),
         lambda uri: uri.replace("~0000000001", "~00ffffffff"),
-        lambda uri: uri.replace("~0000000001", "~zz"),
         lambda uri: uri.partition(";gr=")[0] + ";gr=",
     ],
 )
@@ -97,6 +96,31 @@ def test_rfc5627_5_1_a_gruu_nobody_has_is_404(bob: Agent, change: Callable[[str]
     response = bob.subscribe(uri=change(gruu(bob.subscribe().newest))).response
     assert response is not None
     assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:alice@example.com;gr=urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "sip:alice@example.com;gr",
+        "sip:alice@example.com;gr=0a9a8f53",
+    ],
+)
+def test_rfc5627_3_1_a_gruu_of_a_user_agent_is_about_its_user(alice: Agent, bob: Agent, uri: str) -> None:
+    watch = bob.subscribe(uri=uri)
+    assert accepted(watch)
+    alice.publication().publish(body=sip.pidf("alice is here"))
+    assert "alice is here" in watch.body
+
+
+@pytest.mark.parametrize("event", ["presence", "message-summary"])
+def test_rfc5627_a_gruu_is_no_way_around_the_policy(event: str) -> None:
+    net = Network("server.policy=rules")
+    alice, mallory = net.agent("alice"), net.agent("mallory")
+    alice.publication().publish(body=sip.pidf("secret"))
+    watch = mallory.subscribe(uri=gruu(alice.subscribe(event=event).newest))
+    assert watch.state == "pending"
+    assert "secret" not in watch.body
 
 
 def test_rfc5627_a_gruu_ends_with_its_dialog_and_is_not_given_again(bob: Agent) -> None:

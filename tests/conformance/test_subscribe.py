@@ -60,7 +60,7 @@ def test_rfc6665_4_2_1_literal_exchange(net: Network, bob: Agent) -> None:
         r"NOTIFY sip:bob@127\.0\.0\.1:5070 SIP/2\.0\r\n"
         r"Via: SIP/2\.0/UDP 127\.0\.0\.1:5060;rport;branch=z9hG4bK\S+\r\n"
         r"Max-Forwards: 70\r\n"
-        rf'From: "Alice" <sip:alice@example\.com>;tag={told[1]}\r\n'
+        rf"From: Alice <sip:alice@example\.com>;tag={told[1]}\r\n"
         r'To: "Bob" <sip:bob@example\.com>;tag=12341234\r\n'
         r"Call-ID: 32432udfidfjmk342\r\n"
         r"CSeq: 1 NOTIFY\r\n"

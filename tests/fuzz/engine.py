@@ -1,7 +1,7 @@
 """Fuzz one target with libFuzzer (which atheris carries) in the instrumented tree, or tell what its corpus reaches.
 
     python -m fuzz.engine TARGET SECONDS [CORPUS]      fuzz; a crash is written into tests/fuzz/regressions/TARGET
-    python -m fuzz.engine TARGET --coverage CORPUS     run a corpus and print the coverage, without a fuzzer
+    python -m fuzz.engine TARGET --coverage [CORPUS]   run a corpus and print the coverage, without a fuzzer
 
 `make fuzz` calls it with the right environment (tests/instrumented/build.py).
 """
@@ -118,7 +118,13 @@ def coverage(name: str, corpus: Path) -> str:
 def main() -> None:
     """Do what the command line says."""
     name, what, *rest = sys.argv[1:]
-    corpus = Path(rest[0]) if rest else Path(os.environ["PRESENCE_TREE"]) / "corpus" / name
+    corpora = Path(os.environ["PRESENCE_TREE"]) / "corpus"
+    if name == "all":
+        for one in TARGETS:
+            # Each in a process of its own, since counters are never set back.
+            subprocess.run([sys.executable, "-m", "fuzz.engine", one, what], check=True)
+        return
+    corpus = Path(rest[0]) if rest else corpora / name
     if what == "--coverage":
         print(coverage(name, corpus))
     else:

@@ -43,6 +43,8 @@ class Server:
                     *(sys.executable, "-m", "presence", "serve"),
                     *("--listen=udp:127.0.0.1:0", "--listen=tcp:127.0.0.1:0", "--http=127.0.0.1:0"),
                     *(f"--database={folder / 'presence.db'}", f"--ready-file={ready}"),
+                    # No test has a name looked up beyond loopback.
+                    "--set=dns.servers=127.0.0.1:9",
                 ],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -111,6 +111,9 @@ CONTACTS = (
         "Contact: <sip:{name}@127.0.0.1:{port}>;x=\u00a0",
         "Contact: <tel:1>",
     ),
+    *("Contact: <sip:{name}@127.0.0.1:{port};ob>", "Contact: <sip:{name}@127.0.0.2:{port};ob>"),
+    *("Contact: <sip:{name}@10.9.9.9:{port};ob>", "Contact: <sip:{name}@10.9.9.9:{port}>"),
+    *("Contact: <sip:{name}@127.0.0.1:{port};maddr=127.0.0.2>", "Contact: <sip:{name}@127.0.0.1:5999>"),
     *("Contact: <sip:{name}@127.0.0.1:0000000000{port}>", "Contact: <sip:{name}@127.0.0.1:{port};x=<y>"),
     *("Contact: <sip:{name}@127.0.0.1:{port};maddr=127.0.0.9?a=b>", "Contact: <sip:%62ob@127.0.0.1:{port}>"),
 )
@@ -349,7 +352,10 @@ class Side:
             ask.method,
             known.target or ask.uri,
             *(line.format(**names) for line in lines if line),
-            via=agent.via,
+            # Some are behind a NAT: they and their Via know themselves by another address.
+            via=agent.via.replace("127.0.0.1", "10.9.9.9")
+            if any("@10.9.9.9" in line for line in ask.lines)
+            else agent.via,
             branch=branch,
             sender=ask.sender.format(**names),
             from_tag=f"from{ask.of}",

@@ -1,4 +1,4 @@
-"""Who takes part in a history, and what each knows: publishers with what was acknowledged, watchers with what they saw."""
+"""Who takes part in a history: publishers with what was acknowledged to them, watchers with what they saw."""
 
 from __future__ import annotations
 

@@ -83,6 +83,8 @@ class ServerProcess:
                 f"--http=127.0.0.1:{self.http_port}",
                 f"--database={self.database}",
                 f"--ready-file={self._ready_file}",
+                # No test has a name looked up beyond loopback.
+                "--set=dns.servers=127.0.0.1:9",
                 *self._options,
             )
             self._process = subprocess.Popen(

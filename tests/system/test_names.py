@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 from nameserver import NameServer
-from process import ServerProcess, until
-from wire import TcpAgent, UdpAgent, Watcher, notes, pidf, request, unique
+from process import PATIENCE_S, ServerProcess, until
+from wire import TcpAgent, UdpAgent, Watcher, answer, hear, notes, pidf, request, unique
 
 pytestmark = pytest.mark.system
 
@@ -59,7 +59,9 @@ def test_rfc3263_naptr_leads_to_srv_and_that_to_an_address(names: NameServer, bo
     assert names.asked[domain, "A"] == names.asked[f"a.{domain}", "AAAA"] == 0
 
 
-def test_rfc3263_4_3_a_server_that_refuses_is_followed_by_the_next(names: NameServer, server: ServerProcess, bob: UdpAgent):
+def test_rfc3263_4_3_a_server_that_refuses_is_followed_by_the_next(
+    names: NameServer, server: ServerProcess, bob: UdpAgent
+):
     domain = host()
     with socket.socket() as nobody, TcpAgent(server.port) as there:
         nobody.bind(("127.0.0.1", 0))
@@ -125,11 +127,20 @@ def test_who_cannot_be_found_is_refused_in_time(names: NameServer, bob: UdpAgent
     assert bool(refused.all("Retry-After")) == (status == 500)
 
 
-def test_a_huge_answer_is_cut_short(names: NameServer, bob: UdpAgent):
+def test_a_huge_answer_is_not_read(names: NameServer, bob: UdpAgent):
+    """Reading 64 KiB of records would keep everybody waiting."""
     domain = host()
     names.put(domain, "A", *[f"127.0.{n // 250}.{n % 250 + 1}" for n in range(3500)])
     names.truncated.add(domain)
-    answered = Watcher(bob, unique("user")).subscribe(contact=f"<sip:bob@{domain}:{bob.port}>")
+    refused = Watcher(bob, unique("user")).subscribe(contact=f"<sip:bob@{domain}:{bob.port}>")
+    assert refused.status == 500
+
+
+def test_of_many_addresses_a_few_are_tried(names: NameServer, bob: UdpAgent):
+    domain = host()
+    names.put(domain, "A", *[f"127.0.0.{n}" for n in range(1, 101)])
+    names.truncated.add(domain)
+    answered = Watcher(bob, unique("user")).subscribe(contact=f"<sip:bob@{domain}:{bob.port};transport=tcp>")
     assert answered.status == 200
 
 
@@ -154,7 +165,11 @@ def test_a_slow_name_keeps_nobody_else_waiting(names: NameServer, tmp_path: Path
 def test_names_are_looked_up_anew_after_a_restart(names: NameServer, tmp_path: Path):
     domain = host()
     names.put(domain, "A", "127.0.0.1")
-    with ServerProcess(tmp_path, names.option) as running, UdpAgent(running.port) as agent, TcpAgent(running.port) as tcp:
+    with (
+        ServerProcess(tmp_path, names.option) as running,
+        UdpAgent(running.port) as agent,
+        TcpAgent(running.port) as tcp,
+    ):
         watch(agent, f"<sip:bob@{domain}:{agent.port}>")
         agent.notify()
         watcher = Watcher(tcp, "alice")
@@ -177,48 +192,76 @@ def test_without_name_servers_a_name_stands_for_the_source(tmp_path: Path):
         agent.notify()
 
 
+def test_rfc5626_5_3_1_a_lost_flow_with_ob_is_not_replaced(server: ServerProcess, bob: UdpAgent):
+    user = unique("user")
+    with TcpAgent(server.port) as tcp:
+        Watcher(tcp, user).subscribe(contact=tcp.contact.replace(">", ";ob>"))
+        tcp.notify()
+        tcp.hang_up()
+        failed = server.metric('presence_notifies_total{result="failed"}')
+        bob.publish(user, pidf(user, ("desk", "open", "unheard")))
+        until("given up", lambda: server.metric('presence_notifies_total{result="failed"}') == failed + 1)
+        tcp.listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            tcp.listener.accept()
+
+
 # ---- UDP to TCP by size (RFC 3261 section 18.1.1) ----
 
 LARGE = "x" * 2000
 
 
+def beside(tcp: TcpAgent) -> UdpAgent:
+    """A UDP agent on the port that the other listens on."""
+    while True:
+        agent = UdpAgent(tcp.stream.socket.getpeername()[1])
+        agent.socket.close()
+        agent.socket, agent.port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), tcp.port
+        try:
+            agent.socket.bind(("127.0.0.1", tcp.port))
+        except OSError:
+            # Somebody else's; take another.
+            agent.close()
+            tcp.listener.close()
+            tcp.listener = socket.create_server(("127.0.0.1", 0))
+            tcp.port = tcp.listener.getsockname()[1]
+            continue
+        for known in (agent.socket, tcp.listener):
+            known.settimeout(PATIENCE_S)
+        return agent
+
+
 def test_rfc3261_18_1_1_a_large_notify_goes_over_tcp_to_the_same_port(server: ServerProcess):
-    with TcpAgent(server.port) as tcp, UdpAgent(server.port) as publisher:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            datagrams.bind(("127.0.0.1", tcp.port))
-            bob = UdpAgent(server.port)
-            bob.socket.close()
-            bob.socket, bob.port = datagrams, tcp.port
-            datagrams.settimeout(30)
-            user = unique("user")
-            assert Watcher(bob, user).subscribe(contact=f"<sip:bob@127.0.0.1:{tcp.port}>").status == 200
-            first = bob.notify()
-            assert first["Via"].startswith("SIP/2.0/UDP ")
-            etag = publisher.publish(user, pidf(user, ("desk", "open", LARGE)))["SIP-ETag"]
-            tcp.stream.socket.close()
-            tcp.accept()
-            large = tcp.notify()
-            assert large["Via"].startswith("SIP/2.0/TCP ")
-            assert large["Contact"] == first["Contact"]
-            assert notes(large.body) == {"desk": LARGE}
-            etag = publisher.publish(user, pidf(user, ("desk", "open", "small")), etag=etag)["SIP-ETag"]
-            assert notes(bob.notify().body) == {"desk": "small"}
-            publisher.publish(user, pidf(user, ("desk", "open", LARGE)), etag=etag)
-            assert notes(tcp.notify().body) == {"desk": LARGE}
+    user = unique("user")
+    with TcpAgent(server.port) as tcp, UdpAgent(server.port) as publisher, beside(tcp) as bob:
+        assert Watcher(bob, user).subscribe(contact=f"<sip:bob@127.0.0.1:{bob.port}>").status == 200
+        first = bob.notify()
+        assert first["Via"].startswith("SIP/2.0/UDP ")
+        etag = publisher.publish(user, pidf(user, ("desk", "open", LARGE)))["SIP-ETag"]
+        tcp.stream.socket.close()
+        tcp.accept()
+        large = tcp.notify()
+        assert large["Via"].startswith("SIP/2.0/TCP ")
+        assert large["Contact"] == first["Contact"]
+        assert notes(large.body) == {"desk": LARGE}
+        etag = publisher.publish(user, pidf(user, ("desk", "open", "small")), etag=etag)["SIP-ETag"]
+        assert notes(bob.notify().body) == {"desk": "small"}
+        publisher.publish(user, pidf(user, ("desk", "open", LARGE)), etag=etag)
+        assert notes(tcp.notify().body) == {"desk": LARGE}
 
 
 def test_rfc3261_18_1_1_where_tcp_is_refused_udp_takes_it(server: ServerProcess, bob: UdpAgent):
     user = unique("user")
     Watcher(bob, user).subscribe(contact=f"<sip:bob@127.0.0.1:{bob.port}>")
     bob.notify()
-    refused = server.metric('presence_dropped_total{reason="connection refused"}')
+    refused = server.metric('presence_drops_total{reason="connection refused"}')
     etag = bob.publish(user, pidf(user, ("desk", "open", LARGE)))["SIP-ETag"]
     large = bob.notify()
     assert large["Via"].startswith("SIP/2.0/UDP ")
     assert notes(large.body) == {"desk": LARGE}
     bob.publish(user, pidf(user, ("desk", "open", LARGE + "y")), etag=etag)
     assert notes(bob.notify().body) == {"desk": LARGE + "y"}
-    until("one attempt", lambda: server.metric('presence_dropped_total{reason="connection refused"}') == refused + 1)
+    until("one attempt", lambda: server.metric('presence_drops_total{reason="connection refused"}') == refused + 1)
 
 
 def test_a_crowd_behind_one_socket_hears_a_large_document(server: ServerProcess, bob: UdpAgent):
@@ -232,3 +275,31 @@ def test_a_crowd_behind_one_socket_hears_a_large_document(server: ServerProcess,
         heard = [bob.notify() for _ in range(200)]
         assert {notes(notify.body)["desk"][0] for notify in heard} == {str(number)}
         assert len({notify["Call-ID"] for notify in heard}) == 200
+
+
+# ---- IPv6 ----
+
+
+def test_notifies_go_out_over_ipv6(names: NameServer, tmp_path: Path):
+    domain = host()
+    names.put(domain, "AAAA", "::1")
+    with ServerProcess(tmp_path, "--listen=udp:[::1]:0", names.option) as running:
+        port = next(int(name.rpartition(":")[2]) for name in running.ready["sip"] if "[" in name)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+            six.bind(("::1", 0))
+            six.settimeout(30)
+            own = six.getsockname()[1]
+            for contact in (f"<sip:bob@[::1]:{own}>", f"<sip:bob@{domain}:{own}>"):
+                headers = f"Event: presence\r\nContact: {contact}\r\n"
+                six.sendto(
+                    request("SUBSCRIBE", "sip:alice@example.com", via=f"UDP [::1]:{own}", headers=headers),
+                    ("::1", port),
+                )
+                heard = [hear(six.recv(65535)) for _ in range(2)]
+                assert heard[0].status == 200
+                assert heard[1]["Via"].startswith(f"SIP/2.0/UDP [::1]:{port};")
+                six.sendto(answer(heard[1]), ("::1", port))
+        with UdpAgent(running.port) as agent:
+            watch(agent, f"<sip:bob@[::ffff:127.0.0.1]:{agent.port}>")
+            agent.notify()
+        running.assert_calm()

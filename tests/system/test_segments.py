@@ -108,9 +108,9 @@ def test_watchers_in_different_states_and_few_to_a_hop(ours, hops):
     table = make_table(ours)
     gid = table.add_group(b"presence")
     fill(table, gid, 1, hops[0].getsockname()[1])
-    fill(table, gid, 2, hops[0].getsockname()[1], pending=True, view=0)
+    fill(table, gid, 2, hops[0].getsockname()[1], pending=True)
     for number in range(3, 9):
-        fill(table, gid, number, hops[1].getsockname()[1], pending=number % 2 == 0, view=number % 2)
+        fill(table, gid, number, hops[1].getsockname()[1], pending=number % 2 == 0, view=2 - number % 2)
     fan_out(table, gid, b"secret")
     for hop, count in ((hops[0], 2), (hops[1], 6)):
         for _ in range(count):

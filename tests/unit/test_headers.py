@@ -4,6 +4,7 @@ from presence.errors import BadRequest
 from presence.sip.headers import (
     NameAddr,
     canonical_user,
+    cut_tag,
     parse_accept,
     parse_name_addr,
     parse_params,
@@ -56,6 +57,22 @@ def test_name_addr(value: str, expected: NameAddr) -> None:
 def test_bad_name_addr_is_400(value: str) -> None:
     with pytest.raises(BadRequest):
         parse_name_addr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("<sip:a@b>;tag=1", "<sip:a@b>"),
+        ("sip:a@b;tag=1", "sip:a@b"),
+        ("sip:a@b", "sip:a@b"),
+        ("A B <sip:a@b;tag=2> ; x ; TAG = 1 ; Y=2", "A B <sip:a@b;tag=2> ; x  ; Y=2"),
+        ('"a;tag=1<" <sip:a@b>;q=";tag=3";tag=4', '"a;tag=1<" <sip:a@b>;q=";tag=3"'),
+        ("<sip:a@b>;tagged=1;tag=2;tag2=3", "<sip:a@b>;tagged=1;tag2=3"),
+    ],
+)
+def test_the_tag_is_cut_and_nothing_else(value: str, kept: str) -> None:
+    assert cut_tag(value) == kept
+    assert "tag" not in parse_name_addr(kept).params
 
 
 def test_uri_in_its_parts() -> None:

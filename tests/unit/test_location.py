@@ -13,7 +13,9 @@ from presence.sip.resolution import LEAST_S, MISSING_S, MOST_S, SILENT_S, WAITIN
 EVERY = ("UDP", "TCP", "TLS")
 
 
-def find(uri: str, names: Names, *, transports: tuple[str, ...] = EVERY, families: str = "46", source: str = "s") -> list[Outcome]:
+def find(
+    uri: str, names: Names, *, transports: tuple[str, ...] = EVERY, families: str = "46", source: str = "s"
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     names.resolver.locate(
         next_hop(parse_uri(uri)),
@@ -112,7 +114,8 @@ def test_rfc3263_4_numeric_hosts_and_localhost_ask_nobody(uri: str, place: tuple
 
 
 @pytest.mark.parametrize(
-    "host", ["-a.example.com", "a-.example.com", "1.2.3.4.5", "x." + "a" * 64, "a.b.invalid", "a..b", f"{'a.' * 127}com"]
+    "host",
+    ["-a.example.com", "a-.example.com", "1.2.3.4.5", "x." + "a" * 64, "a.b.invalid", "a..b", f"{'a.' * 127}com"],
 )
 def test_what_is_no_host_name_is_not_looked_up(host: str) -> None:
     names = Names()
@@ -161,7 +164,9 @@ def test_answers_are_kept_for_their_time_within_bounds() -> None:
             assert len(names.questions) == questions
 
 
-@pytest.mark.parametrize(("records", "trouble", "kept_s"), [((), Trouble.UNKNOWN, MISSING_S), (None, Trouble.SILENT, SILENT_S)])
+@pytest.mark.parametrize(
+    ("records", "trouble", "kept_s"), [((), Trouble.UNKNOWN, MISSING_S), (None, Trouble.SILENT, SILENT_S)]
+)
 def test_what_is_missing_is_remembered_too(records: tuple[str, ...] | None, trouble: Trouble, kept_s: float) -> None:
     names, at = Names({("h.example.com", "A"): records}), [0.0]
     names.now = lambda: at[0]

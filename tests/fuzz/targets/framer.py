@@ -6,7 +6,6 @@ The first byte says how many cuts there are, the next ones how far apart; the re
 from collections.abc import Iterable
 
 from fuzz.targets import parser
-
 from presence._fastcore import Framer
 
 BOUND = 1500

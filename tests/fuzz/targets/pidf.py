@@ -23,12 +23,15 @@ USUAL = parse_pidf(sip.pidf("usual").encode())
 def read(body: bytes) -> PidfDocument | None:
     """Read a body; what the compiled reader takes, expat must read to the same."""
     taken = VOCABULARY.cut(body)
+    odd, refused = None, ""
     try:
         odd = parse_odd_pidf(body)
     except BadRequest as error:
-        assert taken is None, error.reason
-        assert error.reason.isascii()
-        assert error.reason.isprintable()
+        refused = error.reason
+    if odd is None:
+        assert taken is None, refused
+        assert refused.isascii()
+        assert refused.isprintable()
         return None
     if taken is None:
         return odd
