@@ -29,6 +29,7 @@ def decide(policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor)
         return OWN_STATE if known else BLOCK
     return ALLOW
 
+
 UNRESOLVED: dict[Trouble, Callable[[], SipError]] = {
     # No RFC names an answer: whoever names a host that does not exist wrote a request nobody can serve, so 400; a name
     # server that is silent may speak again, and is no reason for a proxy to leave this server alone as with 503.

@@ -177,14 +177,14 @@ class StreamListener:
         assert self.table is not None
         to_tag = self.table.to_tag
         marked = [(slot, to_tag(slot)) for slot in slots]
-        if not self.opens:
-            # Not at once: the table is sending just now.
-            asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
-            return
         if not port:
             # Only its flow led there (RFC 5626 section 5.3.1), or where else it could go has to be looked up first.
             for slot in slots:
                 self.table.fail_flight(slot, 430)
+            return
+        if not self.opens:
+            # Not at once: the table is sending just now.
+            asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
             return
         waiting = self._opening.get((host, port))
         if waiting is None:
