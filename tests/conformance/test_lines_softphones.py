@@ -62,9 +62,7 @@ def test_pjsua_hears_which_packages_there_are_and_falls_back_to_presence(pjsua_t
     refused = pjsua_tcp.ask(wire(PJSUA_DIALOG, event="weather", accept="application/weather", branch="1"))
     assert refused.status == 489
     assert "presence" in (refused.header("Allow-Events") or "")
-    confused = pjsua_tcp.ask(
-        wire(PJSUA_DIALOG, event="presence", accept="application/dialog-info+xml", branch="2")
-    )
+    confused = pjsua_tcp.ask(wire(PJSUA_DIALOG, event="presence", accept="application/dialog-info+xml", branch="2"))
     assert confused.status == 406
     assert pjsua_tcp.notifies == []
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from running import Program
-from ways import Way
+from ways import Way, password_of
 
 CONFIG = """\
 [sip]
@@ -53,7 +53,7 @@ class Linphone(Program):
             (home / needed).mkdir(parents=True)
         config = CONFIG.format(user=user, port=port, transport=way.transport, authority=way.authority)
         if way.algorithm:
-            config += CREDENTIALS.format(user=user, password=way.password(user), algorithm=way.algorithm)
+            config += CREDENTIALS.format(user=user, password=password_of(user), algorithm=way.algorithm)
         (home / "linphonerc").write_text(config)
         super().__init__(["linphonec", "-c", str(home / "linphonerc"), "-d", "6"], home, HOME=str(home))
         self.wait_for("linphonec> ")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from running import Program
-from ways import Way
+from ways import Way, password_of
 
 AGENT = Path(__file__).with_name("pjsua_agent.py")
 
@@ -17,7 +17,7 @@ class Pjsua(Program):
     ) -> None:
         options = [f"--port={port}", f"--transport={way.transport}", *(f"--buddy={name}" for name in buddies)]
         if way.algorithm:
-            options += [f"--password={way.password(user)}", f"--algorithm={way.algorithm}"]
+            options += [f"--password={password_of(user)}", f"--algorithm={way.algorithm}"]
         if way.transport == "tls":
             options.append(f"--ca={way.authority}")
         if mailbox:

@@ -1,6 +1,6 @@
 """pjsua (PyPI's pjsua2-python) registers, publishes, watches and reads its mailbox through the server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MESSAGE = re.compile(
-    r"(?:^|(?<=>))(?P<start>[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3}[^\n]*)\n(?P<heads>(?:[A-Za-z][\w-]*[ \t]*:[^\n]*\n)+)", re.MULTILINE
+    r"(?:^|(?<=>))(?P<start>[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3}[^\n]*)\n(?P<heads>(?:[A-Za-z][\w-]*[ \t]*:[^\n]*\n)+)",
+    re.MULTILINE,
 )
 _TELLING = (
     *("Via", "Route", "Contact", "Event", "Expires", "Min-Expires", "SIP-If-Match", "SIP-ETag", "Subscription-State"),

@@ -4,6 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USERS = ("alice", "bob", "carol")
+"""Who has an account at a server that asks who one is."""
+
+
+def password_of(user: str) -> str:
+    """Return the password of a user."""
+    return f"secret-of-{user}"
 
 
 @dataclass(frozen=True)
@@ -13,11 +19,12 @@ class Way:
     transport: str = "udp"
     algorithm: str = ""
     authority: Path = Path()
-    """The certificate that the server's is signed with."""
+    """The certificate that the server's own is signed with."""
 
     def __str__(self) -> str:
         return f"{self.transport}-{self.algorithm or 'open'}"
 
-    def password(self, user: str) -> str:
-        """Return the password of a user."""
-        return f"secret-of-{user}"
+    @property
+    def challenged(self) -> bool:
+        """True when the server asks who one is."""
+        return bool(self.algorithm)
