@@ -111,6 +111,12 @@ def parse(data: bytes) -> Message:
 def _scan_many(data: bytes, times: int) -> int:
     """Scan the same bytes many times, for the benchmark; return the last error."""
 
+def receive_whole(data: bytes, table: Fanout | None = None, now: float = 0.0) -> Message | None:
+    """Scan one whole message of a transport that keeps messages apart; None when it went to the table.
+
+    That does a response to one of its NOTIFYs. Bytes behind the body are dropped (RFC 3261 section 18.3).
+    """
+
 @final
 class Framer:
     """Cuts a byte stream into messages by Content-Length (RFC 3261 section 18.3)."""

@@ -20,6 +20,8 @@ from presence.settings import (
     Refused,
     Server,
     Setting,
+    Tls,
+    Ws,
 )
 from presence.shape import is_loopback
 
@@ -45,6 +47,8 @@ class Config:
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
     server: Server = field(default_factory=Server)
+    tls: Tls = field(default_factory=Tls)
+    ws: Ws = field(default_factory=Ws)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)
@@ -179,6 +183,23 @@ def _check_together(config: Config) -> None:
     fixed = [listener for listener in config.server.listeners if listener.port]
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")
+    _check_tls(config)
+
+
+def _check_tls(config: Config) -> None:
+    tls = config.tls
+    if not tls.certificate:
+        for entry, listener in zip(config.server.listen, config.server.listeners, strict=True):
+            if listener.transport in ("tls", "wss"):
+                raise ConfigError(
+                    f"server.listen = {quote(entry)} in {config.origin('server', 'listen')} needs a certificate: "
+                    "say tls.certificate and tls.key (docs/operation.md has how to make one)"
+                )
+    if tls.client_certificates != "none" and not tls.client_ca:
+        raise ConfigError(
+            f"tls.client_certificates = {quote(tls.client_certificates)} in "
+            f"{config.origin('tls', 'client_certificates')} needs tls.client_ca: who vouches for clients"
+        )
 
 
 def _check_order(config: Config, low: str, high: str) -> None:

@@ -17,12 +17,12 @@ from presence.clock import SystemClock
 from presence.config import Config
 from presence.errors import ConfigError
 from presence.http.app import HttpServer, build_app
-from presence.shape import Listener
+from presence.listening import Listening
 from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
 from presence.tally import Tally
-from presence.transport.stream import TcpListener
-from presence.transport.udp import UdpListener, host_text
+from presence.transport.stream import StreamListener
+from presence.transport.udp import host_text
 
 TICK_S = 0.01
 """How often timers are looked at: the resolution of retransmissions."""
@@ -32,7 +32,8 @@ IDLE_CHECK_S = 10.0
 GC_THRESHOLDS = (10_000, 5, 5_000)
 """When the collector looks: after more new objects than one tick makes, and hardly ever at all there are."""
 
-PORT_TRIES = 20
+LATE_CHECK_S = 1.0
+"""How often connections are looked at that owe a handshake or a message, and certificates that may have changed."""
 
 
 class Server:
@@ -45,14 +46,15 @@ class Server:
         self.ready = False
         self._log = logbook.open_log()
         self._loop = asyncio.get_running_loop()
-        self._udp: list[UdpListener] = []
-        self._tcp: list[TcpListener] = []
         self._http: HttpServer | None = None
         self._due = False
         self._readers: list[Callable[[], None]] = []
-        self._idle_check_at = 0.0
+        self._idle_check_at = self._late_check_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._bind()
+        self._listening = Listening(config, self._log)
+        self._udp, self._streams = self._listening.udp, self._listening.streams
+        self._by_link: dict[int, StreamListener] = {}
+        self._bind_http()
         self._store = self._open_store()
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot)
         self.node.observe(logbook.Journal(self._log, self.clock.now))
@@ -61,42 +63,16 @@ class Server:
 
     # ---- start ----
 
-    def _bind(self) -> None:
+    def _bind_http(self) -> None:
+        if self.config.http.address is None:
+            return
         try:
-            for group in _by_address(self.config.server.listeners):
-                self._bind_group(group)
-            if self.config.http.address is not None:
-                host, port = self.config.http.address
-                self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
-                self._http.bind()
+            host, port = self.config.http.address
+            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
+            self._http.bind()
         except (OSError, ConfigError):
             self._close_listeners()
             raise
-
-    def _bind_group(self, group: list[Listener]) -> None:
-        """Open the listeners of one address; with port 0 UDP and TCP take the same free one."""
-        for attempt in range(PORT_TRIES):
-            opened: list[UdpListener | TcpListener] = []
-            port = group[0].port
-            try:
-                for entry in group:
-                    opened.append(self._open(entry.transport, entry.host, port))
-                    port = opened[-1].port
-            except OSError:
-                for taken in opened:
-                    taken.close()
-                if group[0].port or attempt == PORT_TRIES - 1:
-                    raise
-                continue
-            self._udp += [entry for entry in opened if isinstance(entry, UdpListener)]
-            self._tcp += [entry for entry in opened if isinstance(entry, TcpListener)]
-            return
-
-    def _open(self, transport: str, host: str, port: int) -> UdpListener | TcpListener:
-        if transport == "udp":
-            return UdpListener(host, port)
-        limits = self.config.server
-        return TcpListener(host, port, max_message=limits.max_message_bytes, max_connections=limits.max_connections)
 
     def _open_store(self) -> SqliteStore:
         database = self.config.database
@@ -122,11 +98,12 @@ class Server:
         for udp in self._udp:
             udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
-        for tcp in self._tcp:
-            tcp.advertised_host = self.config.server.advertised_host
-            tcp.attach(node.table, self.tally, self._streamed, self.clock.now)
-            tcp.wake = self._wake
-            node.ways.add(tcp.local, tcp.link)
+        for stream in self._streams:
+            stream.advertised_host = self.config.server.advertised_host
+            stream.attach(node.table, self.tally, self._streamed, self.clock.now)
+            stream.wake = self._wake
+            node.ways.add(stream.local, stream.link)
+            self._by_link[stream.link] = stream
         taken, refused = self._load()
         self._log.info("loaded", subscriptions=taken, refused=refused, **node.compositor.counts())
         # Requests leave no cycles behind (a test sees to it), and a look at 30,000 publications takes 0.2 s.
@@ -135,8 +112,8 @@ class Server:
             readable = udp.serve(self.clock.now, self.node.receive, self._wake)
             self._loop.add_reader(udp.socket.fileno(), readable)
             self._readers.append(readable)
-        for tcp in self._tcp:
-            await tcp.start()
+        for stream in self._streams:
+            await stream.start()
         if self._http is not None:
             await self._http.start()
         self.ready = True
@@ -158,7 +135,7 @@ class Server:
         http = []
         if self._http is not None and self.config.http.address is not None:
             http.append(f"{host_text(self.config.http.address[0])}:{self._http.port}")
-        return {"sip": [udp.local for udp in self._udp] + [tcp.local for tcp in self._tcp], "http": http}
+        return {"sip": self._listening.names(), "http": http}
 
     # ---- work ----
 
@@ -201,29 +178,37 @@ class Server:
         outbox = self.node.table.outbox
         if not outbox:
             return
-        by_link = {tcp.link: tcp for tcp in self._tcp}
         for link, flow, host, port, data, slots in outbox:
-            listener = by_link.get(link)
+            listener = self._by_link.get(link)
             if listener is not None:
                 listener.deliver(flow, host, port, data, slots)
         outbox.clear()
-        for tcp in self._tcp:
-            tcp.flush()
+        for stream in self._streams:
+            stream.flush()
 
     def _flush(self) -> None:
         for udp in self._udp:
             udp.flush()
-        for tcp in self._tcp:
-            tcp.flush()
+        for stream in self._streams:
+            stream.flush()
 
     def _tick(self) -> None:
         now = self.clock.now()
         if now >= self._idle_check_at:
             self._idle_check_at = now + IDLE_CHECK_S
-            for tcp in self._tcp:
-                tcp.close_idle(now - self.config.server.idle_timeout_s)
+            for stream in self._streams:
+                stream.close_idle(now - self.config.server.idle_timeout_s)
+        if now >= self._late_check_at:
+            self._late_check_at = now + LATE_CHECK_S
+            for stream in self._streams:
+                stream.close_late()
+            self._listening.reload_changed()
         self._turn()
         self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    def reload(self) -> None:
+        """Read the certificates anew; connections that stand keep what they have."""
+        self._listening.reload()
 
     # ---- the end ----
 
@@ -231,8 +216,8 @@ class Server:
         """Stop accepting, finish what is in flight, write everything, close."""
         self.ready = False
         self.node.endpoint.draining = True
-        for tcp in self._tcp:
-            tcp.stop_accepting()
+        for stream in self._streams:
+            stream.stop_accepting()
         until = self.clock.now() + self.config.server.drain_timeout_s
         while self.clock.now() < until and self._busy():
             await asyncio.sleep(TICK_S)
@@ -248,10 +233,7 @@ class Server:
         self._close_listeners()
 
     def _close_listeners(self) -> None:
-        for udp in self._udp:
-            udp.close()
-        for tcp in self._tcp:
-            tcp.close()
+        self._listening.close()
         if self._http is not None:
             self._http.close()
 
@@ -263,14 +245,6 @@ class Server:
     def _busy(self) -> bool:
         counts = self.node.table.counters()
         return bool(counts["in_flight"] or counts["queued"] or self.node.pending())
-
-
-def _by_address(listeners: tuple[Listener, ...]) -> list[list[Listener]]:
-    """Group listeners that share host and port, so that UDP and TCP get the same one."""
-    groups: dict[tuple[str, int], list[Listener]] = {}
-    for listener in listeners:
-        groups.setdefault((listener.host, listener.port), []).append(listener)
-    return list(groups.values())
 
 
 def run(config: Config) -> int:
@@ -291,8 +265,9 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     server = Server(config)
     await server.start()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
     _announce(server)
     await stop.wait()
     server._log.info("draining")

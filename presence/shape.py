@@ -5,6 +5,8 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+
 
 class Listener(NamedTuple):
     """Where SIP is received: transport, IP address without brackets, port."""
@@ -36,9 +38,9 @@ def write_address(host: str, port: int) -> str:
 
 
 def parse_listener(text: str) -> Listener:
-    """Return the parts of udp:ADDRESS:PORT or tcp:ADDRESS:PORT."""
+    """Return the parts of TRANSPORT:ADDRESS:PORT."""
     transport, _, address = text.partition(":")
-    if transport.lower() not in ("udp", "tcp"):
+    if transport.lower() not in TRANSPORTS:
         raise ValueError(text)
     return Listener(transport.lower(), *parse_address(address))
 
@@ -74,7 +76,9 @@ def _or_nothing(shape: Shape) -> Shape:
     return Shape(f"{shape.allowed}, or empty", lambda text: shape.canonical(text) if text else text)
 
 
-LISTENER = Shape("udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets", _listener)
+LISTENER = Shape(
+    "udp:ADDRESS:PORT, or tcp, tls, ws or wss in place of udp, with an IP address, IPv6 in brackets", _listener
+)
 ADDRESS_OR_NOTHING = _or_nothing(Shape("ADDRESS:PORT with an IP address, IPv6 in brackets", _address))
 DOMAIN = Shape("a host name or an IP address, without port", _domain)
 HOST_OR_NOTHING = _or_nothing(DOMAIN)
@@ -85,6 +89,11 @@ PATH = Shape(
 )
 PATH_OR_NOTHING = _or_nothing(PATH)
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+ORIGIN = Shape(
+    "an origin such as https://phone.example.com",
+    lambda text: _matching(r"[a-z][a-z0-9+.-]*://[!-~]+", text.rstrip("/").lower()),
+)
+"""What a browser says a page came from (RFC 6454 section 6.2)."""
 CONTACT_USER = Shape(
     # RFC 3261 section 25.1, `user` without escapes, which nothing here would undo.
     "letters, digits and -_.!~*'()&=+$,;?/ only, or empty",

@@ -6,6 +6,17 @@ Uses: scan, message, flights.  Used by: the stream transports.
 from libc.stdlib cimport realloc
 
 
+def receive_whole(bytes data not None, Fanout table=None, double now=0.0):
+    """Scan one whole message of a transport that keeps messages apart; None when it went to the table.
+
+    That does a response to one of its NOTIFYs. Bytes behind the body are dropped (RFC 3261 section 18.3).
+    """
+    cdef Message message = parse(data)
+    if table is None or message.m.is_request or message.m.error or not table.match_response(&message.m, now):
+        return message
+    return None
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Framer:

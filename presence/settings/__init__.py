@@ -12,11 +12,14 @@ from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
 from presence.settings.setting import Refused, Setting, Value
+from presence.settings.tls import Tls, Ws
 
 SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
     "server": Server,
+    "tls": Tls,
+    "ws": Ws,
     "database": Database,
     "http": Http,
     "log": Log,
@@ -52,5 +55,7 @@ __all__ = [
     "Refused",
     "Server",
     "Setting",
+    "Tls",
     "Value",
+    "Ws",
 ]

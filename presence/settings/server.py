@@ -69,7 +69,22 @@ class Server:
         65535, "Largest SIP message taken on a stream; a datagram is never larger than 65535.", within=(1500, 65535)
     )
     max_connections: int = key(10000, "Most stream connections held at once.", within=(1, 1_000_000))
+    max_connections_per_source: int = key(
+        10000,
+        "Most stream connections held of one address, for IPv6 of one /64; lower it where clients come from "
+        "addresses of their own.",
+        within=(1, 1_000_000),
+    )
     idle_timeout_s: int = key(900, "A connection silent for this long is closed.", within=(1, 30 * 24 * HOUR_S))
+    handshake_timeout_s: int = key(
+        10, "A connection whose TLS or WebSocket handshake takes longer is closed.", within=(1, HOUR_S)
+    )
+    message_timeout_s: int = key(
+        30,
+        "A connection is closed when a message begun on it, or the first message or keep-alive, is not complete "
+        "after this long.",
+        within=(1, HOUR_S),
+    )
     udp_segmentation: bool = key(
         True,
         "Let the kernel cut NOTIFYs that share a next hop from one buffer (UDP GSO); a capture on the sending "

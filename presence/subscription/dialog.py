@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
 class Target(NamedTuple):
-    """Where NOTIFYs are sent: an address, over UDP or TCP, on a connection that stands (`flow`) when there is one."""
+    """Where NOTIFYs are sent: an address and the transport's token, on a connection that stands when there is one."""
 
     transport: str
     host: str
@@ -36,8 +36,7 @@ class Target(NamedTuple):
     flow: int = 0
 
     def __str__(self) -> str:
-        transport = "udp" if self.transport == "UDP" else "tcp"
-        return f"{transport}:{self.host}:{self.port}"
+        return f"{self.transport.lower()}:{self.host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> "Target":

@@ -2,8 +2,12 @@
 
 from presence.subscription.dialog import Target
 
-# A TCP connection is made from a fresh socket, so any TCP listener may be named in it as ours.
-_KINDS = {("UDP", False): "UDP/4", ("UDP", True): "UDP/6", ("TCP", False): "TCP", ("TCP", True): "TCP"}
+# A connection is made from a fresh socket, so any listener of its kind may be named in it as ours.
+_KINDS = {
+    ("UDP", False): "UDP/4",
+    ("UDP", True): "UDP/6",
+    **{(token, v6): token for token in ("TCP", "TLS", "WS", "WSS") for v6 in (False, True)},
+}
 
 
 class Ways:

@@ -1,165 +1,55 @@
-"""TCP: connections that carry requests in and NOTIFYs out (RFC 3261 section 18.3, RFC 5626 section 5.3)."""
+"""Listeners of stream transports: the connections they accepted, and those opened to deliver NOTIFYs."""
 
 import asyncio
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple
 
-from presence._fastcore import Fanout, Framer, Message
+from presence import logbook
+from presence._fastcore import Fanout, Message
 from presence.tally import Tally
+from presence.transport.bounds import Bounds, Patience
+from presence.transport.connection import Connection
+from presence.transport.tls import Security, explain
 from presence.transport.udp import host_text, own_address
-
-WRITE_LIMIT_BYTES = 4 * 1024 * 1024
-"""What may wait for a slow reader before its connection is closed."""
-
-FLUSH_BYTES = 256 * 1024
-"""What is queued before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
 
 CONNECT_TIMEOUT_S = 10.0
 
 Received = Callable[[list[Message]], None]
 
+Factory = Callable[["StreamListener"], Connection]
+"""Makes what serves a connection that came in."""
 
-class Connection(asyncio.Protocol):
-    """One TCP connection; the `Origin` of what it carries."""
-
-    transport = "TCP"
-    secure = False
-    certified: tuple[str, ...] = ()
-
-    def __init__(self, listener: "TcpListener") -> None:
-        self._listener = listener
-        self._framer = Framer(listener.max_message)
-        self._stream: asyncio.Transport | None = None
-        self.flow = 0
-        self.peer: tuple[str, int] = ("", 0)
-        self.heard_at = 0.0
-        self.carried: set[int] = set()
-        """Slots whose NOTIFYs went out here."""
-        self._unanswered = 0
-        self._ended = False
-        self._queued: list[bytes] = []
-        self._queued_bytes = 0
-
-    @property
-    def link(self) -> int:
-        """Number of the way out in the watcher table."""
-        return self._listener.link
-
-    @property
-    def local(self) -> str:
-        """`tcp:host:port`, as the column `socket_info` has it."""
-        return self._listener.local
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection up, unless there are too many."""
-        self._stream = cast(asyncio.Transport, transport)
-        # Above this uvloop tries to write at once, not at the end of the turn.
-        self._stream.set_write_buffer_limits(high=FLUSH_BYTES)
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.peer = (transport.get_extra_info("peername") or ("", 0))[:2]
-        self._listener.opened(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Cut what came into messages; answer keep-alives (RFC 5626 section 4.4.1)."""
-        now, table = self._listener.now(), self._listener.table
-        messages = self._framer.feed(data, table, now)
-        pings, answers = self._framer.pings, self._framer.answers
-        for _ in range(min(pings, 16)):
-            self.write(b"\r\n")
-        if messages or answers or pings:
-            # Bytes that never make a message do not keep a connection alive.
-            self.heard_at = now
-        for message in messages:
-            message.origin = self
-            message.set_source(*self.peer)
-            message.received_at = now
-            self._unanswered += message.is_request and message.answerable and message.method != "ACK"
-        # Most of what comes in are answers to NOTIFYs, done by now: they are no reason for a turn.
-        if messages or (answers and table is not None and table.has_work()):
-            self._listener.received(messages)
-        if self._framer.broken:
-            # The answer to what could be read of it goes out first; then nothing more can be framed.
-            self._listener.tally.drops["unframeable stream"] += 1
-            self.close()
-
-    def respond(self, request: Message, response: bytes) -> None:
-        """Send a response on the connection the request came in on (RFC 3261 section 18.2.2)."""
-        self.write(response)
-        self._unanswered -= 1
-        if self._ended and not self._unanswered:
-            self.close()
-
-    def eof_received(self) -> bool:
-        """Keep the way back open for the answers to a peer that has said all it wanted to."""
-        self._ended = True
-        return self._unanswered > 0
-
-    @property
-    def standing(self) -> bool:
-        """Whether a request may still be sent on it."""
-        return self._stream is not None and not self._ended and not self._stream.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the next `flush`; a peer that does not read loses the connection."""
-        if self._stream is None or self._stream.is_closing():
-            return
-        self._queued_bytes += len(data)
-        if self._stream.get_write_buffer_size() + self._queued_bytes > WRITE_LIMIT_BYTES:
-            self._listener.tally.drops["slow reader"] += 1
-            self._stream.abort()
-            return
-        if not self._queued:
-            self._listener.wait_for_flush(self)
-        self._queued.append(data)
-        if self._queued_bytes >= FLUSH_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what was queued in this turn, all in one write."""
-        queued, self._queued, self._queued_bytes = self._queued, [], 0
-        if queued and self._stream is not None and not self._stream.is_closing():
-            self._stream.write(queued[0] if len(queued) == 1 else b"".join(queued))
-
-    def close(self) -> None:
-        """Send what is queued, then close; a second call does not wait for a peer that does not read."""
-        self.flush()
-        if self._stream is None:
-            return
-        if self._stream.is_closing():
-            self._stream.abort()
-        else:
-            self._stream.close()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Forget the connection."""
-        self._stream = None
-        self._queued = []
-        self._listener.lost(self)
+_TOKENS = {"tcp": ("TCP", "tcp"), "tls": ("TLS", "tls"), "ws": ("WS", "ws"), "wss": ("WSS", "ws")}
+"""The tokens of Via and of the URI parameter `transport` (RFC 3261 section 25.1, RFC 7118 sections 5.1 and 5.2)."""
 
 
-class TcpListener:
-    """A TCP listener, the connections it accepted, and those opened to deliver NOTIFYs."""
+class Limits(NamedTuple):
+    """What is granted to each connection."""
 
-    def __init__(self, host: str, port: int, *, max_message: int, max_connections: int) -> None:
+    max_message_bytes: int = 65535
+    handshake_timeout_s: float = 10.0
+    message_timeout_s: float = 30.0
+
+
+class StreamListener:
+    """A bound socket of a stream transport: "tcp", "tls", "ws" or "wss"."""
+
+    def __init__(self, kind: str, host: str, port: int, limits: Limits, bounds: Bounds) -> None:
         """Bind; raises OSError."""
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            if ":" in host:
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.socket.bind((host, port))
-            self.socket.listen(1024)
-            self.socket.setblocking(False)
-        except OSError:
-            self.socket.close()
-            raise
+        self.socket = _bound(host, port)
         self.host, self.port = self.socket.getsockname()[:2]
-        self.max_message = max_message
+        self.kind = kind
+        self.transport, self._param = _TOKENS[kind]
+        self.limits = limits
         self.link = 0
+        self.accept: Factory = Connection
+        self.security: Security | None = None
+        """With it connections to targets are opened over TLS."""
+        self.names: dict[tuple[str, int], str] = {}
+        """The name a target's certificate must be for, where that is not its address (RFC 5922 section 7.3)."""
         self.received: Received = lambda messages: None
         self.now: Callable[[], float] = lambda: 0.0
         self.tally = Tally()
@@ -168,10 +58,14 @@ class TcpListener:
         self.table: Fanout | None = None
         self.wake = self._wake
         """Asks for a `flush` soon."""
+        self.handshakes: Patience[Connection] = Patience(limits.handshake_timeout_s)
+        """Who has not agreed yet on TLS or WebSocket."""
+        self.messages: Patience[Connection] = Patience(limits.message_timeout_s)
+        """Who owes the rest of a message, or the first."""
+        self._log = logbook.open_log()
+        self._bounds = bounds
         self._unflushed: list[Connection] = []
-        self._max_connections = max_connections
         self._connections: dict[int, Connection] = {}
-        self._last_flow = 0
         self._server: asyncio.Server | None = None
         self._opening: dict[tuple[str, int], deque[tuple[list[tuple[int, bytes]], int, bytes]]] = {}
         self._opened_to: dict[tuple[str, int], int] = {}
@@ -179,35 +73,62 @@ class TcpListener:
 
     @property
     def local(self) -> str:
-        """`tcp:host:port`, as the column `socket_info` has it."""
-        return f"tcp:{host_text(self.host)}:{self.port}"
+        """`proto:host:port`, as the column `socket_info` has it."""
+        return f"{self.kind}:{host_text(self.host)}:{self.port}"
+
+    @property
+    def opens(self) -> bool:
+        """Whether connections can be opened to targets: a WebSocket client only calls (RFC 7118 section 5.4)."""
+        return self.kind in ("tcp", "tls")
 
     def attach(self, table: Fanout, tally: Tally, received: Received, now: Callable[[], float]) -> None:
         """Become a way out of the watcher table, and hand what arrives to `received`."""
-        address = f"{self.advertised_host or host_text(own_address(self.host))}:{self.port}".encode()
-        self.link = table.add_link(-1, reliable=True, via=b"TCP " + address, contact=address + b";transport=tcp")
+        address = f"{self.advertised_host or host_text(own_address(self.host))}:{self.port}"
+        via, contact = f"{self.transport} {address}".encode(), f"{address};transport={self._param}".encode()
+        self.link = table.add_link(-1, reliable=True, via=via, contact=contact)
         self.table, self.tally, self.received, self.now = table, tally, received, now
 
     async def start(self) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=self.socket)
+        self._server = await loop.create_server(lambda: self.accept(self), sock=self.socket)
 
-    def opened(self, connection: Connection) -> None:
-        """Number a new connection."""
-        connection.heard_at = self.now()
-        if len(self._connections) >= self._max_connections:
-            self.tally.drops["too many connections"] += 1
-            connection.close()
-            return
-        self._last_flow = connection.flow = self._last_flow % 0xFFFFFFFE + 1
+    # ---- connections ----
+
+    def opened(self, connection: Connection) -> bool:
+        """Number a new connection; return whether it is taken."""
+        now, host = self.now(), connection.peer[0]
+        refusal = self._bounds.refusal(host)
+        if refusal:
+            self.tally.drops[refusal] += 1
+            connection.abort() if connection.secure else connection.close()
+            return False
+        connection.heard_at = now
+        connection.flow = self._bounds.take(host)
         self._connections[connection.flow] = connection
+        if connection.secure or connection.needs_handshake:
+            self.handshakes.begin(connection, now)
+        return True
+
+    def established(self, connection: Connection) -> None:
+        """Wait for the first message of who came in."""
+        self.handshakes.end(connection)
+        if not connection.outward:
+            self.messages.begin(connection, self.now())
+
+    def refused_tls(self, connection: Connection, error: ssl.SSLError) -> None:
+        """Note a TLS connection that cannot go on."""
+        self.tally.drops["TLS failure"] += 1
+        self._log.debug("TLS failure", peer=connection.peer[0], reason=explain(error))
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection; NOTIFYs of its subscriptions, also those in flight, open a new one."""
         if self._connections.get(connection.flow) is not connection:
             return
         del self._connections[connection.flow]
+        self._bounds.drop(connection.peer[0])
+        self.handshakes.end(connection)
+        self.messages.end(connection)
         if self._opened_to.get(connection.peer) == connection.flow:
             del self._opened_to[connection.peer]
         table = self.table
@@ -235,12 +156,21 @@ class TcpListener:
         for connection in unflushed:
             connection.flush()
 
+    # ---- NOTIFYs ----
+
     def deliver(self, flow: int, host: str, port: int, data: bytes, slots: list[int]) -> None:
         """Send NOTIFYs on their flow, or open a connection to their target (RFC 3261 section 18.1.1)."""
         connection = self._standing(flow) or self._standing(self._opened_to.get((host, port), 0))
         if connection is not None:
             connection.carried.update(slots)
-            connection.write(data)
+            connection.send_joined(data)
+            return
+        assert self.table is not None
+        to_tag = self.table.to_tag
+        marked = [(slot, to_tag(slot)) for slot in slots]
+        if not self.opens:
+            # Not at once: the table is sending just now.
+            asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
             return
         waiting = self._opening.get((host, port))
         if waiting is None:
@@ -248,41 +178,67 @@ class TcpListener:
             task = asyncio.get_running_loop().create_task(self._open(host, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        assert self.table is not None
-        to_tag = self.table.to_tag
-        waiting.append(([(slot, to_tag(slot)) for slot in slots], flow, data))
+        waiting.append((marked, flow, data))
 
     def _standing(self, flow: int) -> Connection | None:
         connection = self._connections.get(flow)
         return connection if connection is not None and connection.standing else None
 
     async def _open(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
         connection: Connection | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await loop.create_connection(lambda: Connection(self), host, port)
+                connection = await self._connect(host, port)
         except OSError:
             self.tally.drops["connection refused"] += 1
-        opened = connection is not None and connection.standing and connection.flow
-        if opened:
-            self._opened_to[host, port] = opened
+        if connection is not None:
+            self._opened_to[host, port] = connection.flow
         for slots, flow, data in self._opening.pop((host, port)):
-            if opened and connection is not None:
+            if connection is not None:
                 connection.carried.update(slot for slot, _ in slots)
-                connection.write(data)
-                continue
-            for slot, to_tag in slots:
-                self._fail(slot, to_tag, flow, (host, port))
+                connection.send_joined(data)
+            else:
+                self._fail(slots, flow, (host, port))
 
-    def _fail(self, slot: int, to_tag: bytes, flow: int, target: tuple[str, int]) -> None:
+    async def _connect(self, host: str, port: int) -> Connection | None:
+        """Open a connection and return it when messages can be sent, None when it ended first; raises OSError."""
+        name = self.names.get((host, port), host)
+        session = self.security.connect(name) if self.security is not None else None
+        connection = Connection(self, session, outward=True)
+        assert connection.ready is not None
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, host, port)
+            await asyncio.wait((connection.ready,))
+        except (OSError, asyncio.CancelledError):
+            connection.abort()
+            raise
+        return connection if connection.standing and not connection.ready.cancelled() else None
+
+    def _fail(self, slots: list[tuple[int, bytes]], flow: int, target: tuple[str, int]) -> None:
         """Let an unreachable target count as 503 (RFC 3261 section 8.1.3.1)."""
         table = self.table
-        if table is None or table.state(slot) == "free" or table.to_tag(slot) != to_tag:
-            # The slot is another dialog's by now.
-            return
-        if table.target(slot) == target and table.facts(slot).flow == flow:
-            table.fail_flight(slot, 503)
+        assert table is not None
+        for slot, to_tag in slots:
+            # Otherwise the slot is another dialog's by now.
+            if (
+                table.state(slot) != "free"
+                and table.to_tag(slot) == to_tag
+                and table.target(slot) == target
+                and table.facts(slot).flow == flow
+            ):
+                table.fail_flight(slot, 503)
+
+    # ---- the end ----
+
+    def close_late(self) -> None:
+        """Close connections whose handshake or message takes too long: what trickles in buys no time."""
+        now = self.now()
+        for connection in self.handshakes.take_late(now):
+            self.tally.drops["handshake timeout"] += 1
+            connection.abort()
+        for connection in self.messages.take_late(now):
+            self.tally.drops["message timeout"] += 1
+            connection.close()
 
     def close_idle(self, before: float) -> None:
         """Close connections on which nothing was heard since `before`."""
@@ -307,3 +263,18 @@ class TcpListener:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if ":" in host:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener

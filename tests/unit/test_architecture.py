@@ -33,6 +33,7 @@ FLOORS = {
     "presence.settings": ASSEMBLY,
     "presence.config": ASSEMBLY,
     "presence.assembly": ASSEMBLY,
+    "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
     "presence.loadtool": ENTRY,

@@ -9,7 +9,9 @@ import sip
 
 from presence._fastcore import CSEQ_STRIDE, Fanout, Framer, Message, ServerTransactions, build_response, parse
 from presence.tally import Tally
-from presence.transport.stream import WRITE_LIMIT_BYTES, TcpListener
+from presence.transport.bounds import Bounds
+from presence.transport.connection import WRITE_LIMIT_BYTES
+from presence.transport.stream import Limits, StreamListener
 from presence.transport.udp import UdpListener, own_address
 
 NOW = 1_700_000_000.0
@@ -25,7 +27,7 @@ class Rim:
         self.table = Fanout(bytes(range(16)), NOW)
         self.tally = Tally()
         self.requests: list[Message] = []
-        self.listener = TcpListener("127.0.0.1", 0, max_message=65535, max_connections=max_connections)
+        self.listener = StreamListener("tcp", "127.0.0.1", 0, Limits(), Bounds(max_connections, max_connections))
         self.listener.attach(self.table, self.tally, self._received, lambda: self.at)
         self.gid = self.table.add_group(b"presence")
 
