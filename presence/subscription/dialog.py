@@ -107,7 +107,7 @@ def read_dialog(request: Message) -> Dialog:
 def read_contact(request: Message) -> str:
     """Return the first SIP or SIPS URI in Contact (RFC 6665 section 4.1.2.1: it must be there).
 
-    Some clients name what else they are reached by beside it; a dialog can use only a SIP URI (RFC 3261 section 12.1.1).
+    Some clients name what else they are reached by beside it; only a SIP URI makes a dialog (RFC 3261 section 12.1.1).
     """
     values = request.values("Contact")
     if not values:

@@ -215,7 +215,7 @@ Content-Length: 0
 
 
 def test_browser_phone_watches_117_friends_when_it_starts(net: Network) -> None:
-    """Nobody could resolve the host in its Contact: each NOTIFY goes back on the connection the SUBSCRIBE came in on."""
+    """Nobody can resolve the host in its Contact: each NOTIFY goes back on the connection of its SUBSCRIBE."""
     browser = net.agent("bob", transport="TCP")
     responses: list[int] = []
     for number in range(117):

@@ -19,6 +19,8 @@ PIDF = (
 )
 BUSY = '<dm:person id="me"><rpid:activities><rpid:busy/></rpid:activities></dm:person>'
 
+SUMMARY = "Messages-Waiting: yes\r\nMessage-Account: sip:alice@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
+
 
 def header(message: str, name: str) -> str:
     """Return the value of a header field; fail with the message when there is none."""
@@ -128,9 +130,9 @@ class RawAgent:
         self._socket.sendto(request.encode(), self._server)
         while True:
             message = self._receive(f"no response to {request}")
-            if message.startswith("SIP/2.0 ") and header(message, "CSeq") == f"{cseq} {method}":
-                if header(message, "Call-ID") == call_id:
-                    return message
+            told = header(message, "Call-ID"), header(message, "CSeq")
+            if message.startswith("SIP/2.0 ") and told == (call_id, f"{cseq} {method}"):
+                return message
 
     def _receive(self, complaint: str) -> str:
         """Return the next message; a NOTIFY is answered and kept."""

@@ -17,6 +17,7 @@ from threading import Condition, Thread
 from time import monotonic, sleep
 
 import pytest
+from ways import USERS, password_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +59,12 @@ class Server:
             assert self._process.poll() is None, self.log
             assert monotonic() < give_up_at, self.log
             sleep(0.005)
-        self.port = int(json.loads(ready.read_text())["sip"][0].rpartition(":")[2])
+        self._listening = json.loads(ready.read_text())["sip"]
+        self.port = self.port_of("udp")
+
+    def port_of(self, transport: str) -> int:
+        """Return the port of a listener."""
+        return next(int(entry.rpartition(":")[2]) for entry in self._listening if entry.startswith(f"{transport}:"))
 
     @property
     def log(self) -> str:
@@ -69,6 +75,21 @@ class Server:
         """Kill the server: what peers still owe it is of no interest."""
         self._process.kill()
         self._process.wait()
+
+
+def provide_users(folder: Path) -> None:
+    """Give everybody an account in the database a server in `folder` will open."""
+    for user in USERS:
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "presence", "user", "add", f"{user}@example.com"),
+                *("--database", str(folder / "presence.db"), "--password-stdin"),
+            ],
+            input=password_of(user),
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
 
 
 @contextmanager

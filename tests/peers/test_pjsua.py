@@ -1,44 +1,28 @@
 """pjsua (PyPI's pjsua2-python) registers, publishes, watches and reads its mailbox through the server."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pjsua import Pjsua
-from rawagent import BUSY, RawAgent
-from running import Server, needs, running_server
+from rawagent import BUSY, SUMMARY, RawAgent
+from running import Server, needs
 from traces import keep, messages
-from ways import Way
+from ways import Way, ways
 
 pytestmark = needs(module="pjsua2")
 
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running_server(tmp_path) as server:
-        yield server
+WAYS = ways("udp", "tcp", "tls", algorithms=("", "MD5", "SHA-256"))
 
 
-@pytest.fixture
-def carol(server: Server) -> Iterator[RawAgent]:
-    agent = RawAgent(server.port)
-    yield agent
-    agent.close()
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_pjsua_does_all_of_presence(transport: str, server: Server, carol: RawAgent, stack: ExitStack, tmp_path: Path):
+@pytest.mark.parametrize("way", WAYS, indirect=True, ids=str)
+def test_pjsua_does_all_of_presence(
+    way: Way, server: Server, carol: RawAgent, run: Callable[[Pjsua], Pjsua], tmp_path: Path
+) -> None:
     carol.subscribe("alice")
     carol.wait_notify("<basic>closed</basic>")
-    alice = Pjsua("alice", tmp_path, Way(transport), server.port, buddies=("bob",), mailbox=True)
-    stack.callback(alice.stop)
+    port = server.port_of(way.transport)
+    alice = run(Pjsua("alice", tmp_path, way, port, buddies=("bob",), mailbox=True))
 
     alice.wait_for(r"\+ registration 200 OK for 60")
     alice.wait_for(r"\+ mailbox Messages-Waiting: no")
@@ -49,8 +33,7 @@ def test_pjsua_does_all_of_presence(transport: str, server: Server, carol: RawAg
     carol.wait_notify(r"<note>Back</note>")
     carol.publish("bob", "open", BUSY)
     seen = alice.wait_status("bob", "online busy", after=seen)
-    summary = "Messages-Waiting: yes\r\nMessage-Account: sip:alice@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
-    carol.publish_body("alice", "message-summary", "application/simple-message-summary", summary)
+    carol.publish_body("alice", "message-summary", "application/simple-message-summary", SUMMARY)
     alice.wait_for(r"\+ mailbox Messages-Waiting: yes .* Voice-Message: 2/8 \(0/2\)")
     alice.order("forget bob")
     alice.wait_for(r"Subscription-State: terminated;reason=timeout", after=seen)
@@ -59,5 +42,6 @@ def test_pjsua_does_all_of_presence(transport: str, server: Server, carol: RawAg
     assert alice.wait_exit() == 0
     carol.wait_notify("<basic>closed</basic>")
     trace = messages(alice.output)
-    assert {message.status for message in trace} == {0, 200}
-    keep(f"pjsua-{transport}", f"pjsua over {transport.upper()}", alice.output)
+    assert {message.status for message in trace} == ({0, 200, 401} if way.challenged else {0, 200})
+    assert f"SIP/2.0/{way.transport.upper()} " in trace[0].header("Via")
+    keep("pjsua", way, trace)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ways import Way
+
 _MESSAGE = re.compile(
     r"(?:^|(?<=>))(?P<start>[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3}[^\n]*)\n(?P<heads>(?:[A-Za-z][\w-]*[ \t]*:[^\n]*\n)+)",
     re.MULTILINE,
@@ -71,11 +73,12 @@ def _shortened(trace: list[Traced]) -> Iterator[str]:
             yield f"     ({length} octets: {' '.join(told) or 'a document'})"
 
 
-def keep(client: str, about: str, output: str) -> None:
+def keep(client: str, way: Way, trace: list[Traced]) -> None:
     """Write the trace of a run, shortened, where PRESENCE_TRACES says; nowhere when it says nothing."""
     folder = os.environ.get("PRESENCE_TRACES")
     if folder:
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        text = "\n".join(_shortened(messages(output)))
-        (place / f"{client}.txt").write_text(f"{about}\n-> from the client, <- from the server\n\n{text}\n")
+        about = f"{client}, {way.transport.upper()}, {way.algorithm or 'nobody asks who one is'}"
+        text = "\n".join(_shortened(trace))
+        (place / f"{client}-{way}.txt").write_text(f"{about}\n-> from the client, <- from the server\n\n{text}\n")

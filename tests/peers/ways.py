@@ -20,6 +20,8 @@ class Way:
     algorithm: str = ""
     authority: Path = Path()
     """The certificate that the server's own is signed with."""
+    certificate: Path = Path()
+    """The server's certificate and key."""
 
     def __str__(self) -> str:
         return f"{self.transport}-{self.algorithm or 'open'}"
@@ -28,3 +30,8 @@ class Way:
     def challenged(self) -> bool:
         """True when the server asks who one is."""
         return bool(self.algorithm)
+
+
+def ways(*transports: str, algorithms: tuple[str, ...] = ("MD5",)) -> list[Way]:
+    """Return each transport with each algorithm, as parameters of a test."""
+    return [Way(transport, algorithm) for transport in transports for algorithm in algorithms]
