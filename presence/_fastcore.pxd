@@ -82,6 +82,7 @@ cdef class Message:
     cdef readonly bint plain            # nothing of what the general checks look at is there
     cdef public bint merged             # the same request came before in another transaction
     cdef public double received_at
+    cdef public object identity         # who sent it, as far as that is proven; None when it is not
     cdef str text(self, Span s)
     cdef str value_at(self, int i)
     cdef list lines(self, str name, bint only_first)
@@ -271,7 +272,31 @@ cdef class ServerTransactions:
     cdef int keep(self, uint32_t index, const char* response, uint32_t size, double now) noexcept nogil
     cdef bytes tag_of(self, const SipMsg* m)
     cdef void mark_plain(self, Message request) noexcept
+    cpdef void look_closer(self, Message request) noexcept
     cdef int accept(self, Message request, bytes to_tag, bytes headers, double now) except -1
+
+# ---- digest authentication ----
+
+cdef class NonceUse:
+    cdef uint32_t highest       # count that came, and the 64 up to it as bits
+    cdef uint64_t seen
+    cdef double issued_at, expires_at
+    cdef uint64_t generation    # of the users it was checked against
+    cdef int kind
+    cdef bint anyone            # may publish for others
+    cdef bytes username, realm, ha1, user, host
+    cdef object identity        # None while nobody is known
+    cdef bint take(self, uint32_t count) noexcept
+    cdef bint fits(self, const SipMsg* m) noexcept
+
+cdef class Nonces:
+    cdef uint32_t capacity
+    cdef uint64_t generation
+    cdef double lost_at         # the youngest nonce that was forgotten before its time is of then
+    cdef dict known             # nonce -> NonceUse
+    cdef object order           # nonces, oldest first
+    cdef int make_room(self, double now) except -1
+    cdef NonceUse prove(self, Message message, double now)
 
 # ---- watchers: the table ----
 
@@ -446,6 +471,7 @@ cdef class SubscriptionSlab:
 cdef class WatcherTable(SubscriptionSlab):
     cdef Group* group(self, uint32_t gid) except NULL
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link) noexcept nogil
+    cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil
     cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
     cdef void raise_mark(self, Row* owner, uint32_t cseq_mark) noexcept nogil
     cdef void leave_group(self, uint32_t slot) noexcept nogil
@@ -589,6 +615,7 @@ cdef class Subscribing:
     cdef object allowed
     cdef dict lanes
     cdef frozenset domains
+    cdef dict asserted          # slots whose watcher is not who From names
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count

@@ -21,6 +21,8 @@ class Message:
     """The same request came before in another transaction, that is by another path (RFC 3261 section 8.2.2.2)."""
     received_at: float
     """Epoch seconds."""
+    identity: Any
+    """Who sent it as far as that is proven (an `Identity`), None when it is not."""
     @property
     def is_request(self) -> bool: ...
     @property
@@ -154,6 +156,50 @@ def build_response(
     none), Call-ID, CSeq, Record-Route for 2xx, Timestamp; then `headers` (whole lines), Content-Length, body.
     """
 
+def hash_hex(kind: int, text: bytes) -> str:
+    """Return a hash in small hex digits; `kind` is 0 for MD5, 1 for SHA-256, 2 for SHA-512/256."""
+
+@final
+class NonceUse:
+    """One nonce: which counts came, and who last proved with it to be whom."""
+
+@final
+class Nonces:
+    """The nonces that proofs came with, each with the counts that are used up.
+
+    Nothing is kept of a nonce that was only given out. What no longer fits goes, oldest first, and a nonce that is
+    not known counts as used up when it is no younger than one that went.
+    """
+
+    def __init__(self, capacity: int) -> None: ...
+    def __len__(self) -> int: ...
+    def use(self, nonce: bytes, count: int, issued_at: float, expires_at: float, now: float) -> bool:
+        """Use up one count of a nonce of ours; False when it is used up or was forgotten."""
+    def remember(
+        self,
+        nonce: bytes,
+        kind: int,
+        username: bytes,
+        realm: bytes,
+        ha1: bytes,
+        user: str,
+        host: str,
+        identity: Any,
+        anyone: bool,
+    ) -> None:
+        """Know who proved something with a nonce, so that `screen` recognises the next proof.
+
+        `kind` is that of `hash_hex`; `ha1` its H(A1) in hex; `user` and `host` are the address of record; `anyone`
+        says that they may publish for others.
+        """
+    def forget_users(self) -> None:
+        """Let every next proof be checked against what the table of users says now."""
+    def screen(self, messages: list[Message], transactions: ServerTransactions, now: float) -> None:
+        """Let go on as plain only those SUBSCRIBE and PUBLISH requests whose sender is proven and may send them.
+
+        Sets `identity` of each that is proven; the others take the general way, which says what is wrong.
+        """
+
 EVENT_KINDS: tuple[str, ...]
 FLIGHTS: tuple[str, ...]
 ROW_STATES: tuple[str, ...]
@@ -187,6 +233,8 @@ class ServerTransactions:
         """
     def ordinary(self) -> dict[str, tuple[int, int]]:
         """Return for SUBSCRIBE and PUBLISH how many plain requests came, and how many of them were accepted."""
+    def look_closer(self, request: Message) -> None:
+        """Let a request that looked plain take the general way."""
     def response(self, index: int) -> bytes | None: ...
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
@@ -443,6 +491,7 @@ class Subscribing:
         expires_offset_s: int,
         boot: int,
         domains: frozenset[str],
+        asserted: dict[int, Any],
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
         """Take subscriptions to an event package whose watchers all get the same document."""

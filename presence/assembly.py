@@ -16,13 +16,17 @@ from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
+from presence.identity.step import Demands, IdentityStep
+from presence.identity.subscribers import Subscribers
 from presence.observer import Observer
 from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
+from presence.sip.digest import DigestAuthority
 from presence.sip.endpoint import Endpoint, ServerTransaction
+from presence.sip.identity import TrustedPeers
 from presence.sip.lanes import Lanes
 from presence.store.base import Store
 from presence.subscription.book import Book
@@ -127,6 +131,7 @@ class Node:
         self.endpoint = Endpoint(
             self.transactions, tally, software=serve.software, allow_events=", ".join(self._registry.names)
         )
+        self._identity = self._build_identity()
         self.compositor = self._build_compositor(now)
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally)
         self.ways = Ways()
@@ -137,6 +142,31 @@ class Node:
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary]
         self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
+
+    def _build_identity(self) -> IdentityStep | None:
+        auth = self.config.auth
+        if not auth.required and not auth.trusted:
+            return None
+        subscribers = Subscribers(self._store)
+        authority = DigestAuthority(
+            subscribers,
+            # A new one at each start: which nonce-counts were used up is not remembered either.
+            secrets.token_bytes(32),
+            algorithms=auth.algorithms,
+            nonce_expire_s=auth.nonce_expire,
+            allow_no_qop=auth.allow_no_qop,
+        )
+        demands = Demands(
+            auth.required,
+            auth.realm,
+            TrustedPeers(auth.trusted_networks),
+            auth.trust_domain_certificates,
+            auth.publisher_names,
+            frozenset(self.config.server.domain),
+        )
+        step = IdentityStep(demands, authority, subscribers, self.transactions, self.tally)
+        self.endpoint.identify = step.identify
+        return step
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
@@ -211,13 +241,18 @@ class Node:
             ways=self.ways,
             allowed=self._allowed,
         )
-        return restorer.load(now)
+        counts = restorer.load(now)
+        if self.config.auth.trusted:
+            restorer.load_asserted()
+        return counts
 
     def receive(self, messages: list[Message], now: float) -> None:
         """Handle messages in the order they came."""
         # A slot may be free by now and given to a new subscription: what was reported of it comes first.
         self._upkeep.tick(now)
         self.endpoint.now = now
+        if self._identity is not None:
+            self._identity.screen(messages, now)
         messages = self.compositor.handle_ordinary(messages, now)
         if self._ordinary is not None:
             messages = self._ordinary.handle(messages, now)

@@ -12,6 +12,7 @@ from presence.settings import (
     RESERVED,
     SECTIONS,
     SETTINGS,
+    Auth,
     Database,
     Http,
     Log,
@@ -49,6 +50,7 @@ class Config:
     server: Server = field(default_factory=Server)
     tls: Tls = field(default_factory=Tls)
     ws: Ws = field(default_factory=Ws)
+    auth: Auth = field(default_factory=Auth)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)
@@ -212,11 +214,11 @@ def _check_order(config: Config, low: str, high: str) -> None:
 
 
 def _check_reach(config: Config) -> None:
-    """Nobody is asked who they are yet, so being reachable from elsewhere must be somebody's decision."""
+    """To serve other machines whose requests nobody has to prove must be somebody's decision."""
     if config.server.allow_unauthenticated:
         return
     for entry, listener in zip(config.server.listen, config.server.listeners, strict=True):
-        if not is_loopback(listener.host):
+        if not config.auth.required and not is_loopback(listener.host):
             raise _reachable("server.listen", entry, config.origin("server", "listen"))
     address = config.http.address
     if address is not None and not is_loopback(address[0]):
@@ -226,5 +228,6 @@ def _check_reach(config: Config) -> None:
 def _reachable(name: str, entry: str, origin: str) -> ConfigError:
     return ConfigError(
         f"{name} = {quote(entry)} in {origin} can be reached from other machines, whose requests are not "
-        "authenticated; listen on loopback, or accept that with server.allow_unauthenticated = true"
+        "authenticated; listen on loopback, ask for proof with auth.required = true (SIP only), or accept that with "
+        "server.allow_unauthenticated = true"
     )

@@ -37,6 +37,17 @@ class BadRequest(SipError):
     status, reason = 400, "Bad Request"
 
 
+class Unauthorized(SipError):
+    """Nobody knows who sent it; carries the challenges (RFC 3261 section 21.4.2)."""
+
+    status, reason = 401, "Unauthorized"
+
+    def __init__(self, why: str, headers: Headers) -> None:
+        super().__init__(headers=headers)
+        self.why = why
+        """For the operator: what was wrong, in a constant word or two."""
+
+
 class Forbidden(SipError):
     """Understood and refused (RFC 3261 section 21.4.4)."""
 

@@ -5,6 +5,10 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from presence.errors import BadRequest
+from presence.sip.headers import parse_uri
+from presence.values import Aor
+
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 
 
@@ -50,6 +54,22 @@ def is_loopback(host: str) -> bool:
     return ip_address(host).is_loopback
 
 
+def parse_user(text: str) -> Aor:
+    """Return the address of record of user@domain or of its SIP URI."""
+    try:
+        uri = parse_uri(text if ":" in text else f"sip:{text}")
+        aor = uri.aor()
+    except BadRequest:
+        raise ValueError(text) from None
+    if not aor.username or uri.scheme not in ("sip", "sips") or uri.port or uri.params or uri.headers:
+        raise ValueError(text)
+    return aor
+
+
+def _user(text: str) -> str:
+    return "@".join(parse_user(text))
+
+
 def _listener(text: str) -> str:
     transport, host, port = parse_listener(text)
     return f"{transport}:{write_address(host, port)}"
@@ -83,6 +103,11 @@ ADDRESS_OR_NOTHING = _or_nothing(Shape("ADDRESS:PORT with an IP address, IPv6 in
 DOMAIN = Shape("a host name or an IP address, without port", _domain)
 HOST_OR_NOTHING = _or_nothing(DOMAIN)
 NETWORK = Shape("a network such as 192.0.2.0/24 or 2001:db8::/32", lambda text: str(ip_network(text)))
+USER = Shape("a user such as alice@example.com", _user)
+ALGORITHM = Shape("MD5, SHA-256 or SHA-512-256", lambda text: _matching("MD5|SHA-256|SHA-512-256", text.upper()))
+REALM_OR_NOTHING = _or_nothing(
+    Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+)
 PATH = Shape(
     "a file name in UTF-8 without control characters",
     lambda text: _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,4096}", text),

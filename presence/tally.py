@@ -46,6 +46,8 @@ class Tally:
     """By reason: a short constant word, never anything a peer sent."""
     notifies: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(NOTIFY_RESULTS, 0)))
     """By result, one of `NOTIFY_RESULTS`."""
+    auth_failures: Counter[str] = field(default_factory=Counter)
+    """Proofs that failed and requests that were forbidden, by reason: a short constant word."""
     folds: dict[str, int] = field(default_factory=dict)
     """Of the journal into the tables, by result: `done` or `failed`."""
     publish_to_notify: Histogram = field(default_factory=Histogram)

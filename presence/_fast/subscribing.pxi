@@ -19,7 +19,7 @@ cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
     def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
-                  uint32_t expires_offset_s, uint32_t boot, frozenset domains):
+                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted):
         self.table = table
         self.transactions = transactions
         self.allowed = allowed
@@ -29,6 +29,7 @@ cdef class Subscribing:
         self.expires_offset_s = expires_offset_s
         self.boot = boot
         self.domains = domains
+        self.asserted = asserted
         self.names, self.types, self.events = [], [], []
 
     def serve(self, str event, str content_type, uint32_t default_expires_s):
@@ -155,6 +156,9 @@ cdef class Subscribing:
         cdef object origin = request.origin
         cdef uint32_t slot = self.table.renewable(&request.m, origin.link)
         if slot == 0 or slot in claimed or slot in self.lanes:
+            return False
+        # A proven sender may go on with a dialog of their own only.
+        if request.identity is not None and (slot in self.asserted or not self.table.watched_by(slot, &request.m)):
             return False
         row = &self.table.rows[slot]
         step = <ExtendStep*>grown(

@@ -227,6 +227,15 @@ cdef class WatcherTable(SubscriptionSlab):
             return 0
         return slot
 
+    cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil:
+        # Whether From is as it was when the dialog began.
+        cdef Parts parts
+        cdef PlainUri uri
+        cdef Span untagged
+        self.read_parts(&self.rows[slot], &parts)
+        return (plain_address(m, m.headers[m.first[<int>H_FROM] - 1].value, m.from_tag, &uri, &untagged)
+                and span_equal(m.buf, untagged, parts.at[PART_REMOTE], parts.size[PART_REMOTE]))
+
     def refresh(self, uint32_t slot, *, uint32_t expires_at, uint32_t remote_cseq, uint32_t cseq_mark):
         """Extend a subscription after its refresh was committed."""
         cdef Row* row = self.row(slot)

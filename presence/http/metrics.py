@@ -46,6 +46,12 @@ class TallyCollector(Collector):
             ["result"],
             {(r,): n for r, n in tally.folds.items()},
         )
+        yield _counter(
+            "auth_failures",
+            "Requests not proven or not allowed, by reason.",
+            ["reason"],
+            {(r,): n for r, n in tally.auth_failures.items()},
+        )
         yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)

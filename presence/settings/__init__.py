@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import cast, get_type_hints
 
+from presence.settings.auth import Auth
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -20,12 +21,13 @@ SECTIONS: Mapping[str, type] = {
     "server": Server,
     "tls": Tls,
     "ws": Ws,
+    "auth": Auth,
     "database": Database,
     "http": Http,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls", "auth")
+RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -47,6 +49,7 @@ __all__ = [
     "RESERVED",
     "SECTIONS",
     "SETTINGS",
+    "Auth",
     "Database",
     "Http",
     "Log",

@@ -47,7 +47,8 @@ class Server:
     registrar: bool = key(True, "Serve REGISTER; without it the answer is 405.")
     allow_unauthenticated: bool = key(
         False,
-        "Serve other machines although nobody proves who they are; needed for listening beyond loopback.",
+        "Serve other machines although nobody proves who they are; needed for listening beyond loopback without "
+        "auth.required, and for HTTP there.",
     )
     allowed_targets: tuple[str, ...] = key(
         (),

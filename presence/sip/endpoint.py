@@ -104,6 +104,8 @@ class Endpoint:
         self.observer: Observer | None = None
         self.draining = False
         """New requests are refused with 503."""
+        self.identify: Callable[[Message, float], None] | None = None
+        """Sets `identity` of a request or raises SipError, before anything else is looked at; None asks nobody."""
 
     @property
     def hurried(self) -> bool:
@@ -162,6 +164,9 @@ class Endpoint:
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
             raise MethodNotAllowed(headers=(("Allow", self.allow),))
+        if self.identify is not None and not request.merged:
+            # RFC 3261 section 8.2: authentication comes first. (A request that came before used up its nonce-count.)
+            self.identify(request, self.now)
         # RFC 4475 section 3.3.11: who is asked what it can do answers at the last hop too.
         if request.max_forwards == 0 and request.method != "OPTIONS":
             raise TooManyHops

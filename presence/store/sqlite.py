@@ -32,7 +32,7 @@ Durability = Literal["commit", "os", "periodic", "memory"]
 
 QUEUE_LIMIT = 100_000
 NUMBERED = ("presentity", "active_watchers", "shared_watchers")
-OTHERS_DECIDE = ("watchers_get",)
+OTHERS_DECIDE = ("watchers_get", "subscriber_get", "subscriber_changes")
 """Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 

@@ -40,7 +40,7 @@ class Beginning:
         request = transaction.request
         expires_s = granted_s(request, package, self._admission.limits)
         check_bodies(request, package)
-        watcher = watcher_of(dialog)
+        watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
@@ -153,3 +153,5 @@ class Beginning:
         )
         self._book.aim(slot, draft.transaction.origin.link, draft.target)
         self._book.note(slot, dialog, shared=bool(draft.owner))
+        if request.identity is not None and not draft.owner and draft.watcher != watcher_of(dialog):
+            self._book.adopt_watcher(slot, draft.watcher, private=request.identity.private)

@@ -2,13 +2,17 @@
 
 from presence._fastcore import Fanout, Message
 from presence.errors import Forbidden
-from presence.sip.headers import split_values
+from presence.sip.headers import read_aor, split_values
 from presence.sip.lanes import Lanes
 from presence.store.base import Write
 from presence.subscription.dialog import Dialog, Target
 from presence.subscription.notify import Notify
 from presence.subscription.rows import Key
 from presence.subscription.ways import Ways
+from presence.values import Aor
+
+PART_REMOTE = 3
+"""Where `Fanout.dialog` has the watcher's From."""
 
 
 class Book:
@@ -26,6 +30,8 @@ class Book:
         self._foreign_tags: dict[int, tuple[str, str, str]] = {}
         self._shared: set[int] = set()
         self._strict: dict[int, tuple[str, ...]] = {}
+        self.asserted: dict[int, Aor] = {}
+        """By first slot of a dialog: the watcher that a trusted peer named, where From names another."""
 
     def find(self, request: Message) -> int:
         """Return the first slot of the dialog a request belongs to, 0 when it is none of ours."""
@@ -61,6 +67,8 @@ class Book:
         self._shared.discard(slot)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
+            if self.asserted.pop(owner, None):
+                self._notify.shown.pop(owner, None)
             key = self._foreign_tags.pop(owner, None)
             if key:
                 del self._foreign[key]
@@ -70,6 +78,17 @@ class Book:
         parts = [part.decode("utf-8", "surrogateescape") for part in self._table.dialog(owner)]
         route = self._strict.get(owner) or tuple(split_values(parts[1]))
         return Dialog(parts[5], parts[2], parts[3], parts[4], contact, route)
+
+    def watcher(self, owner: int) -> Aor:
+        """Return who watches in a dialog."""
+        asserted = self.asserted.get(owner)
+        return asserted or read_aor(self._table.dialog(owner)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+
+    def adopt_watcher(self, owner: int, watcher: Aor, *, private: bool) -> None:
+        """Know that a dialog's watcher is not who From names; with `private` the presentity is shown From."""
+        self.asserted[owner] = watcher
+        if not private:
+            self._notify.shown[owner] = watcher
 
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""

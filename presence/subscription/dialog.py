@@ -9,6 +9,7 @@ from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden
 from presence.sip.endpoint import Origin
 from presence.sip.headers import NameAddr, Uri, parse_name_addr, parse_uri, read_aor
+from presence.sip.identity import Identity
 from presence.sip.route import address_request
 from presence.values import Aor
 
@@ -134,9 +135,9 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def watcher_of(dialog: Dialog) -> Aor:
-    """Return who watches: the address-of-record in From."""
-    return read_aor(dialog.remote)
+def watcher_of(dialog: Dialog, identity: Identity | None = None) -> Aor:
+    """Return who watches: who the sender has proven to be, else the address-of-record in From."""
+    return read_aor(dialog.remote) if identity is None else identity.aor
 
 
 class AllowedTargets:

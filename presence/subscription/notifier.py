@@ -26,7 +26,6 @@ from presence.subscription.dialog import (
     Target,
     read_contact,
     read_dialog,
-    watcher_of,
 )
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
@@ -101,6 +100,9 @@ class Notifier:
         usages = self._table.usages(owner) if self._book.find(request) == owner else []
         if not usages:
             raise UnknownSubscription
+        watcher, identity = self._book.watcher(owner), request.identity
+        if identity is not None and identity.aor != watcher:
+            raise Forbidden("Not the Watcher of This Dialog")
         # RFC 3261 section 12.2.2; an equal number in a new transaction is no newer request either.
         if request.cseq <= self._table.facts(owner).remote_cseq:
             raise OutOfOrder
@@ -129,7 +131,7 @@ class Notifier:
         target = self._admission.target(dialog, transaction)
         resource = self._notify.resource_of(slot)
         # RFC 6665 section 4.2.1.4: "assuming that the subscriber is still authorized".
-        decision = self._admission.decide(package, resource.presentity, watcher_of(dialog))
+        decision = self._admission.decide(package, resource.presentity, self._book.watcher(owner))
         if decision.status is SubscriptionStatus.TERMINATED:
             self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner))
             return

@@ -8,7 +8,7 @@ from presence._fastcore import Fanout
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
-from presence.sip.headers import parse_name_addr
+from presence.sip.headers import NameAddr, parse_name_addr
 from presence.tally import Tally
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
@@ -48,6 +48,8 @@ class Notify:
         self._templates = 0
         self._changed: dict[Resource, float] = {}
         self._sent: dict[int, tuple[int, int | None]] = {}
+        self.shown: dict[int, Aor] = {}
+        """By first slot of a dialog: whom watcher information names as its watcher in place of From."""
         self._sending: list[float] = []
 
     # ---- resources ----
@@ -221,6 +223,9 @@ class Notify:
         facts = self._table.facts(slot)
         parts = self._table.dialog(slot)
         address = parse_name_addr(parts[3].decode("utf-8", "surrogateescape"))
+        shown = self.shown.get(facts.owner)
+        if shown is not None:
+            address = NameAddr("", shown.uri, {})
         if status is None:
             status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         if event is None:

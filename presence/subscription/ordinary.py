@@ -45,6 +45,7 @@ class Ordinary:
             limits.expires_offset_s,
             book.boot,
             limits.domains,
+            book.asserted,
         )
         for name in registry.names:
             package = registry.get(name)

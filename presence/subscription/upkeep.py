@@ -169,6 +169,16 @@ class Restorer:
         self._notify.changed_all(now)
         return taken, refused
 
+    def load_asserted(self) -> None:
+        """Know again for whom trusted peers subscribed where From names another (RFC 3325)."""
+        for callid, to_tag, from_tag, username, domain in self._store.read("active_watchers_asserted"):
+            owner = self._book.find_dialog(str(callid), str(to_tag), str(from_tag))
+            watcher = Aor(str(username), str(domain))
+            named = self._book.watcher(owner) if owner else watcher
+            if named != watcher:
+                # RFC 3323 section 4.1.1.3: the From of who wants to be anonymous to users.
+                self._book.adopt_watcher(owner, watcher, private=named.domain == "anonymous.invalid")
+
     def _read_whole(self, left: list[Row]) -> Iterator[Row]:
         """Read all columns of the rows that the compiled loader left: most often there are none, so it asks for few."""
         if not left:

@@ -24,6 +24,7 @@ FLOORS = {
     "presence.publication": ROLES,
     "presence.subscription": ROLES,
     "presence.registration": ROLES,
+    "presence.identity": ROLES,
     "presence.agents": ROLES,
     "presence.transport": RIM,
     "presence.store": RIM,
