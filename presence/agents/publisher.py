@@ -12,6 +12,7 @@ from presence.document.pidf import DATA_MODEL, PIDF
 from presence.document.xml import escape
 from presence.errors import Headers
 from presence.sip.build import SentBy, make_branch, make_token, write_request
+from presence.sip.challenge import Answerer
 from presence.sip.transaction import TIMER_F_S, Answer, ClientTransactions, refresh_after_s
 
 MAX_RETRIES: Final = 3
@@ -101,6 +102,7 @@ class Publisher:
         expires_s: int = 3600,
         etag: str = "",
         timeout_s: float = TIMER_F_S,
+        answerer: Answerer | None = None,
     ) -> None:
         self.etag = etag
         self.granted_s = 0
@@ -109,6 +111,7 @@ class Publisher:
         self._content_type = content_type
         self._local = local
         self._random = random
+        self._answerer = answerer or Answerer("", "", random)
         self._expires_s = expires_s
         self._transactions = ClientTransactions(reliable=local.reliable, timer_f_s=timeout_s)
         self._events: list[PublisherEvent] = []
@@ -191,6 +194,7 @@ class Publisher:
             ("Expires", "0" if operation is Operation.REMOVE else str(self._expires_s)),
             *((("SIP-If-Match", self.etag),) if self.etag else ()),
             *((("Content-Type", self._content_type),) if body else ()),
+            *self._answerer.headers("PUBLISH", self._presentity),
         )
         branch = make_branch(self._random)
         request = write_request("PUBLISH", self._presentity, self._local.via(branch), headers, body)
@@ -232,6 +236,12 @@ class Publisher:
 
     def _decide_retry(self, operation: Operation, answer: Answer) -> Operation | None:
         """Return what to send again at once, when the response says with which values."""
+        if answer.is_success:
+            self._answerer.accepted()
+            return None
+        # RFC 3261 section 22.2.
+        if self._retries < MAX_RETRIES and self._answerer.learn(answer.response):
+            return operation
         if answer.status == 412 and self.etag:
             # The compositor has forgotten the state: it is published afresh (RFC 3903 section 5).
             self.etag = ""

@@ -31,6 +31,7 @@ from presence.errors import (
     UnknownSubscription,
 )
 from presence.sip.build import SentBy, make_branch, make_token, write_request
+from presence.sip.challenge import Answerer
 from presence.sip.transaction import TIMER_F_S, Answer, ClientTransactions, refresh_after_s
 
 MAX_RETRIES: Final = 3
@@ -93,6 +94,7 @@ class Watcher:
         watcher: str = "",
         expires_s: int = 3600,
         timeout_s: float = TIMER_F_S,
+        answerer: Answerer | None = None,
     ) -> None:
         self.state = State.INIT
         self._presentity = presentity
@@ -100,6 +102,7 @@ class Watcher:
         self._accept = accept
         self._local = local
         self._random = random
+        self._answerer = answerer or Answerer("", "", random)
         self._watcher = watcher or presentity
         self._expires_s = expires_s
         self._timeout_s = timeout_s
@@ -201,6 +204,7 @@ class Watcher:
             ("Event", self._event),
             ("Accept", self._accept),
             ("Expires", str(expires_s)),
+            *self._answerer.headers("SUBSCRIBE", uri),
         )
         self._pending = make_branch(self._random)
         request = write_request("SUBSCRIBE", uri, self._local.via(self._pending), headers)
@@ -230,12 +234,18 @@ class Watcher:
         # RFC 6665 section 4.1.2.1: what is granted cannot be longer than what was asked.
         expires_s = self._asked_s if granted_s is None else min(granted_s, self._asked_s)
         self._retries = 0
+        self._answerer.accepted()
         self._hold(expires_s, now)
         if self._usage and answer.response:
             self._aim(answer.response)
         self._events.append(Subscribed(expires_s, answer))
 
     def _handle_failure(self, answer: Answer, now: float) -> None:
+        if self._retries < MAX_RETRIES and self._answerer.learn(answer.response):
+            # RFC 3261 section 22.2.
+            self._retries += 1
+            self._send(self._asked_s, now)
+            return
         minimum_s = answer.seconds("Min-Expires") or 0
         longer = answer.status == 423 and minimum_s > self._asked_s > 0
         if longer and self._retries < MAX_RETRIES and not self._leaving:

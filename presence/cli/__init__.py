@@ -12,6 +12,7 @@ COMMANDS = {
     "serve": "presence.cli.serve",
     "config": "presence.cli.configuration",
     "db": "presence.cli.db",
+    "user": "presence.cli.user",
     "publish": "presence.cli.publish",
     "watch": "presence.cli.watch",
     "bench": "presence.cli.bench",

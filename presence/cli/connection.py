@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from random import SystemRandom
 from typing import Any
 
 from presence.agents.display import CONTENT_TYPES, clean
-from presence.errors import BadRequest, PresenceError
+from presence.errors import BadRequest, ConfigError, PresenceError
 from presence.shape import Listener, parse_listener, write_address
+from presence.sip.challenge import Answerer
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
 from presence.transport.client import Unreachable
@@ -19,7 +21,11 @@ DEFAULT_SERVER = "udp:127.0.0.1:5060"
 DEFAULT_TIMEOUT_S = 5.0
 DEFAULT_EXPIRES_S = 3600
 
+PASSWORD_VARIABLE = "PRESENCE_PASSWORD"
+"""Where the password is, so that it need not stand on the command line, which everybody on the machine can read."""
+
 _MAX_EXPIRES_S = 2**32 - 1
+_PASSWORD_LONGEST = 1024
 _HINT = "is the server running? start it with `make run`"
 
 
@@ -51,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait for an answer (default {DEFAULT_TIMEOUT_S:g})",
     )
+    parser.add_argument("--user", metavar="NAME", help="answer challenges as this user (default: that of the URI)")
+    parser.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help=f"file whose first line is the password (default: environment variable {PASSWORD_VARIABLE})",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, one line each")
     form.add_argument("--raw", action="store_true", help="print every message as it is sent and received")
@@ -59,6 +71,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_event_argument(parser: argparse.ArgumentParser, events: tuple[str, ...]) -> None:
     """Add the option for the event package."""
     parser.add_argument("--event", choices=events, default=events[0], help=f"the event package (default {events[0]})")
+
+
+def make_answerer(args: argparse.Namespace, uri: str) -> Answerer:
+    """Return what answers challenges, as --user or else the user of `uri`; raises ConfigError.
+
+    Without a password none is answered.
+    """
+    password = os.environ.get(PASSWORD_VARIABLE, "")
+    if args.password_file:
+        try:
+            with open(args.password_file, encoding="utf-8") as file:
+                password = file.readline(_PASSWORD_LONGEST).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not in UTF-8"
+            raise ConfigError(f"cannot read {args.password_file}: {reason}") from None
+    if args.user and not password:
+        raise ConfigError(f"--user needs a password, by --password-file or {PASSWORD_VARIABLE}")
+    user = args.user or parse_uri(uri).user
+    return Answerer(user if password else "", password, SystemRandom())
 
 
 def sip_uri(text: str) -> str:
@@ -116,6 +147,8 @@ def failure(answer: Answer, args: argparse.Namespace, reason: str) -> Failed:
             hint = ": nothing is published under this entity-tag"
         elif answer.status == 489 and (known := answer.response.header("Allow-Events")):
             hint = f": the server knows {clean(known)}"
+        elif answer.status == 401:
+            hint = f": is --user right, and the password of --password-file or {PASSWORD_VARIABLE}?"
         return Failed(f"{where} answered {answer.status} {clean(answer.reason)}{hint}")
     if answer.status == 503:
         return unreachable(args.server, reason or "Service Unavailable")

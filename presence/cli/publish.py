@@ -25,6 +25,7 @@ from presence.cli.connection import (
     add_event_argument,
     clock_time,
     failure,
+    make_answerer,
     run_client,
     trace,
     warn,
@@ -118,6 +119,7 @@ async def _publish(args: argparse.Namespace, body: bytes) -> None:
             expires_s=args.expires,
             etag=args.remove or "",
             timeout_s=args.timeout,
+            answerer=make_answerer(args, args.presentity),
         )
         driver = Driver[PublisherEvent](flow, publisher)
         if args.remove:

@@ -19,6 +19,7 @@ from presence.cli.connection import (
     add_event_argument,
     clock_time,
     failure,
+    make_answerer,
     positive,
     run_client,
     sip_uri,
@@ -172,6 +173,7 @@ async def _watch(args: argparse.Namespace) -> None:
             watcher=args.watcher or "",
             expires_s=args.expires,
             timeout_s=args.timeout,
+            answerer=make_answerer(args, args.watcher or args.presentity),
         )
         driver = Driver[WatcherEvent](flow, watcher)
         if args.once:

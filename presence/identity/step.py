@@ -44,13 +44,13 @@ class IdentityStep:
         self._demands = demands
         self._authority = authority
         self._subscribers = subscribers
+        subscribers.changed.append(authority.nonces.forget_users)
         self._transactions = transactions
         self._tally = tally
 
     def screen(self, messages: list[Message], now: float) -> None:
         """Prove what the ordinary ways may serve of a tick; what is not proven so takes the general way."""
-        if self._subscribers.refresh(now):
-            self._authority.nonces.forget_users()
+        self._subscribers.refresh(now)
         if self._demands.trusted:
             for message in messages:
                 if message.plain:

@@ -1,5 +1,7 @@
 """The users of table `subscriber`, kept as they were read until the table changes."""
 
+from collections.abc import Callable
+
 from presence.errors import StoreError
 from presence.sip.digest import Account
 from presence.store.base import Store, Value
@@ -11,7 +13,7 @@ LOOK_EVERY_S = 0.5
 
 
 class Subscribers:
-    """Finds accounts; `refresh` says when what was found may be wrong.
+    """Finds accounts, for SIP and HTTP together.
 
     Triggers count the changes of the table, so that an operator's own SQL is seen as `presence user` is.
     """
@@ -21,6 +23,8 @@ class Subscribers:
         self._known: dict[tuple[str, str], Account] = {}
         self._changes: Value = None
         self._look_at = 0.0
+        self.changed: list[Callable[[], None]] = []
+        """Called when accounts found before may be wrong."""
 
     def find(self, username: str, domain: str) -> Account | None:
         """Return an account, None for nobody; raises StoreError."""
@@ -41,10 +45,10 @@ class Subscribers:
             return Account(Aor(username, domain), hashes, md5_b)
         return None
 
-    def refresh(self, now: float) -> bool:
-        """Look whether the table has changed; True when accounts found before are to be found anew."""
+    def refresh(self, now: float) -> None:
+        """Look whether the table has changed, now and then."""
         if now < self._look_at:
-            return False
+            return
         self._look_at = now + LOOK_EVERY_S
         try:
             rows = list(self._store.read("subscriber_changes"))
@@ -52,8 +56,8 @@ class Subscribers:
         except StoreError:
             # Nobody is let in by what can no longer be read.
             changes = None
-        if changes is not None and changes == self._changes:
-            return False
-        self._changes = changes
-        self._known.clear()
-        return True
+        if changes is None or changes != self._changes:
+            self._changes = changes
+            self._known.clear()
+            for forget in self.changed:
+                forget()

@@ -17,6 +17,11 @@ class Answerer:
         self._challenge: dict[str, str] = {}
         self._algorithm = self._field = ""
         self._count = 0
+        self._doubted = False
+
+    def accepted(self) -> None:
+        """Know that the password was right: a challenge to come is worth answering again."""
+        self._doubted = False
 
     def learn(self, response: Message | None) -> bool:
         """Take the challenge of a 401 or 407; True when it is worth answering.
@@ -37,9 +42,9 @@ class Answerer:
             if "auth" not in [token.strip() for token in params.get("qop", "auth").lower().split(",")]:
                 continue
             again = self._challenge.get("realm") == params.get("realm") and self._field == answered
-            if again and params.get("stale", "").lower() != "true":
+            if again and self._doubted and params.get("stale", "").lower() != "true":
                 return False
-            self._challenge, self._field, self._count = params, answered, 0
+            self._challenge, self._field, self._count, self._doubted = params, answered, 0, True
             self._algorithm = params.get("algorithm", "MD5").upper()
             return True
         return False

@@ -17,6 +17,10 @@ BUSY_TIMEOUT_MS = 5000  # how long an operator's script may hold the write lock 
 CACHE_KIB = 65_536
 
 
+class Claimed(StoreError):
+    """Another server has the file."""
+
+
 def claim(path: str) -> int:
     """Keep other servers (not operators' scripts) away from the file; create it where it is missing."""
     real = os.path.realpath(path)
@@ -31,7 +35,7 @@ def claim(path: str) -> int:
             os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except BlockingIOError as error:
         os.close(lock_fd)
-        raise StoreError(f"{path}: the database is used by another presence server") from error
+        raise Claimed(f"{path}: the database is used by another presence server") from error
     except OSError as error:
         os.close(lock_fd)
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
@@ -108,3 +112,25 @@ def inspecting(path: str) -> Iterator[Callable[[str], list[tuple[Value, ...]]]]:
         opened.callback(connection.close)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         yield lambda sql: list(connection.execute(sql))
+
+
+@contextmanager
+def beside(path: str) -> Iterator[apsw.Connection]:
+    """Open a database for a small change while a server may be running on it; without one it is brought up to date.
+
+    What is done inside is one transaction.
+    """
+    with speaking_of(path), ExitStack() as opened:
+        try:
+            opened.callback(os.close, claim(path))
+            connection = adopt(path, full=True)
+        except Claimed:
+            connection = connect(path, full=True)
+            if connection.pragma("user_version") != len(load_migrations()):
+                connection.close()
+                raise StoreError(f"{path}: the server that runs on it is of another version") from None
+        opened.callback(connection.close)
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            yield connection
+        connection.execute("COMMIT")

@@ -7,6 +7,7 @@ import pytest
 
 from presence.cli import main
 from presence.store.check import check, count_unfolded
+from presence.store.queries import load_migrations
 from presence.store.sqlite import SqliteStore
 
 from .conftest import SMALL, Answers, CallerThread, ask_beside, etags_beside, leave, publish
@@ -41,7 +42,7 @@ def test_missing_tables_columns_and_keys_are_named(path: str) -> None:
         "DROP TABLE xcap; DROP INDEX watcher_idx; ALTER TABLE presentity DROP COLUMN sender;PRAGMA user_version = 0",
     )
     assert check(path) == [
-        "schema version is 0; this server knows 2",
+        f"schema version is 0; this server knows {len(load_migrations())}",
         "table presentity lacks the column sender",
         "table xcap is missing",
         "unique index watcher_idx on watchers (presentity_uri, watcher_username, watcher_domain, event) is missing",

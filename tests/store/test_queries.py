@@ -8,7 +8,8 @@ import pytest
 
 from presence.store.queries import Query, load_migrations, load_queries, parse_query
 
-SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load"}  # once, at the start
+SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
+SCANS |= {"subscriber_list"}  # for an operator
 QUERIES = load_queries()
 
 
