@@ -32,6 +32,9 @@ class Way:
         return bool(self.algorithm)
 
 
+OPEN_UDP = Way()
+
+
 def ways(*transports: str, algorithms: tuple[str, ...] = ("MD5",)) -> list[Way]:
     """Return each transport with each algorithm, as parameters of a test."""
     return [Way(transport, algorithm) for transport in transports for algorithm in algorithms]
