@@ -38,7 +38,7 @@ def server(way: Way, tmp_path: Path) -> Iterator[Server]:
         options += ["--listen=tls:127.0.0.1:0", f"--set=tls.certificate={way.certificate}"]
     if way.challenged:
         provide_users(tmp_path)
-        options += ["--set=auth.required=true", f"--set=auth.algorithms={way.algorithm}"]
+        options += ["--set=auth.required=true", f"--set=auth.algorithms={way.algorithms}"]
     with running_server(tmp_path, *options) as server:
         yield server
 

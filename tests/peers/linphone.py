@@ -43,6 +43,9 @@ realm=example.com
 available_algorithms={algorithm}
 """
 
+KNOWN = ("MD5", "SHA-256")
+"""Algorithms of digest."""
+
 
 class Linphone(Program):
     """One linphonec with an account that registers, publishes and watches through the server."""
@@ -52,8 +55,9 @@ class Linphone(Program):
         for needed in (".local/share/linphone", ".config/linphone"):
             (home / needed).mkdir(parents=True)
         config = CONFIG.format(user=user, port=port, transport=way.transport, authority=way.authority)
-        if way.algorithm:
-            config += CREDENTIALS.format(user=user, password=password_of(user), algorithm=way.algorithm)
+        if way.challenged:
+            known = way.algorithm if way.algorithm in KNOWN else KNOWN[0]
+            config += CREDENTIALS.format(user=user, password=password_of(user), algorithm=known)
         (home / "linphonerc").write_text(config)
         super().__init__(["linphonec", "-c", str(home / "linphonerc"), "-d", "6"], home, HOME=str(home))
         self.wait_for("linphonec> ")

@@ -13,11 +13,19 @@ class Pjsua(Program):
     """One pjsua with an account that registers, publishes and watches through the server."""
 
     def __init__(
-        self, user: str, folder: Path, way: Way, port: int, *, buddies: tuple[str, ...] = (), mailbox: bool = False
+        self,
+        user: str,
+        folder: Path,
+        way: Way,
+        port: int,
+        *,
+        buddies: tuple[str, ...] = (),
+        mailbox: bool = False,
+        password: str = "",
     ) -> None:
         options = [f"--port={port}", f"--transport={way.transport}", *(f"--buddy={name}" for name in buddies)]
         if way.algorithm:
-            options += [f"--password={password_of(user)}", f"--algorithm={way.algorithm}"]
+            options += [f"--password={password or password_of(user)}", f"--algorithm={way.algorithm}"]
         if way.transport == "tls":
             options.append(f"--ca={way.authority}")
         if mailbox:

@@ -74,8 +74,9 @@ def open_account(args: argparse.Namespace) -> Account:
     config.mwiConfig.enabled = args.mailbox
     if args.password:
         credentials = pj.AuthCredInfo("digest", "*", args.user, 0, args.password)
-        if args.algorithm == "SHA-256":
-            credentials.algoType = pj.PJSIP_AUTH_ALGORITHM_SHA256
+        if args.algorithm != "MD5":
+            kind = args.algorithm.replace("SHA-", "SHA").replace("-", "_")
+            credentials.algoType = getattr(pj, f"PJSIP_AUTH_ALGORITHM_{kind}")
         config.sipConfig.authCreds.append(credentials)
     account = Account()
     account.create(config)

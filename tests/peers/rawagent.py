@@ -35,10 +35,10 @@ def credentials(challenge: str, user: str, method: str, uri: str) -> str:
         name.lower(): quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', challenge)
     }
     algorithm = said.get("algorithm", "MD5")
-    digest = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[algorithm]
+    digest = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}[algorithm]
 
     def hashed(*parts: str) -> str:
-        return digest(":".join(parts).encode()).hexdigest()
+        return hashlib.new(digest, ":".join(parts).encode()).hexdigest()
 
     secret = hashed(user, said["realm"], password_of(user))
     response = hashed(secret, said["nonce"], "00000001", "c0ffee", "auth", hashed(method, uri))

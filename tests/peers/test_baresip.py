@@ -97,3 +97,12 @@ def test_baresip_reads_its_mailbox(phone: Phone, server: Server, carol: RawAgent
     alice.wait_for(r"----- MWI for sip:alice@example\.com -----\nMessages-Waiting: no\n")
     carol.publish_body("alice", "message-summary", "application/simple-message-summary", SUMMARY)
     alice.wait_for(r"Messages-Waiting: yes\n.*\nVoice-Message: 2/8 \(0/2\)")
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("SHA-256", "SHA-256,MD5")), indirect=True, ids=str)
+def test_baresip_gives_up_at_a_challenge_other_than_one_with_md5(way: Way, phone: Phone) -> None:
+    """Why `auth.algorithms` is MD5 alone unless an operator knows better."""
+    alice = phone("alice")
+    alice.wait_for(r"reg: sip:alice@example\.com: Register: ")
+    assert alice.answers("REGISTER") == ["401 Unauthorized"]
+    assert not any(message.header("Authorization") for message in messages(alice.output))

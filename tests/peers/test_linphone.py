@@ -12,7 +12,10 @@ from ways import Way, ways
 
 pytestmark = needs("linphonec")
 
-WAYS = ways("udp", "tcp", "tls", algorithms=("", "MD5", "SHA-256"))
+WAYS = [
+    *ways("udp", "tcp", "tls", algorithms=("", "MD5", "SHA-256")),
+    *ways("udp", algorithms=("SHA-256,MD5", "SHA-512-256,MD5")),
+]
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True, ids=str)
@@ -42,3 +45,12 @@ def test_linphone_does_presence(
     assert {message.status for message in trace} - {481} == ({0, 200, 401} if way.challenged else {0, 200})
     assert f"SIP/2.0/{way.transport.upper()} " in trace[0].header("Via")
     keep("linphonec", way, trace)
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("SHA-512-256",)), indirect=True, ids=str)
+def test_linphone_has_no_sha_512_256(
+    way: Way, server: Server, run: Callable[[Linphone], Linphone], tmp_path: Path
+) -> None:
+    alice = run(Linphone("alice", tmp_path, way, server.port))
+    alice.wait_for(r"Register refresher \[401\]")
+    assert not any(message.header("Authorization") for message in messages(alice.output))

@@ -12,7 +12,10 @@ from ways import Way, ways
 
 pytestmark = needs(module="pjsua2")
 
-WAYS = ways("udp", "tcp", "tls", algorithms=("", "MD5", "SHA-256"))
+WAYS = [
+    *ways("udp", "tcp", "tls", algorithms=("", "MD5", "SHA-256")),
+    *ways("udp", algorithms=("SHA-256,MD5", "SHA-512-256,MD5")),
+]
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True, ids=str)
@@ -45,3 +48,23 @@ def test_pjsua_does_all_of_presence(
     assert {message.status for message in trace} == ({0, 200, 401} if way.challenged else {0, 200})
     assert f"SIP/2.0/{way.transport.upper()} " in trace[0].header("Via")
     keep("pjsua", way, trace)
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("SHA-512-256",)), indirect=True, ids=str)
+def test_pjsua_of_this_wheel_has_no_sha_512_256(
+    way: Way, server: Server, run: Callable[[Pjsua], Pjsua], tmp_path: Path
+) -> None:
+    """Its OpenSSL is 1.0.2."""
+    alice = run(Pjsua("alice", tmp_path, way, server.port))
+    alice.wait_for(r"\+ registration 401 Unauthorized")
+    assert "SHA-512-256) referenced by algorithm_type is not supported" in alice.output
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("MD5", "SHA-256")), indirect=True, ids=str)
+def test_pjsua_with_a_wrong_password_stays_outside(
+    way: Way, server: Server, run: Callable[[Pjsua], Pjsua], tmp_path: Path
+) -> None:
+    alice = run(Pjsua("alice", tmp_path, way, server.port, buddies=("bob",), password="of somebody else"))
+    alice.wait_for(r"\+ registration 401 Unauthorized")
+    alice.wait_for(r"\+ buddy .* TERMINATED")
+    assert {message.status for message in messages(alice.output)} == {0, 401}

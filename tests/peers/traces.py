@@ -79,6 +79,6 @@ def keep(client: str, way: Way, trace: list[Traced]) -> None:
     if folder:
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        about = f"{client}, {way.transport.upper()}, {way.algorithm or 'nobody asks who one is'}"
+        about = f"{client}, {way.transport.upper()}, {way.algorithms or 'nobody asks who one is'}"
         text = "\n".join(_shortened(trace))
         (place / f"{client}-{way}.txt").write_text(f"{about}\n-> from the client, <- from the server\n\n{text}\n")

@@ -14,22 +14,28 @@ def password_of(user: str) -> str:
 
 @dataclass(frozen=True)
 class Way:
-    """A transport, and the algorithm of the digest the server asks for; without one it asks for none."""
+    """A transport, and the algorithms of digest the server offers; without one it asks nobody who one is."""
 
     transport: str = "udp"
-    algorithm: str = ""
+    algorithms: str = ""
+    """As in `auth.algorithms`: the strongest first, separated by commas."""
     authority: Path = Path()
     """The certificate that the server's own is signed with."""
     certificate: Path = Path()
     """The server's certificate and key."""
 
     def __str__(self) -> str:
-        return f"{self.transport}-{self.algorithm or 'open'}"
+        return f"{self.transport}-{self.algorithms.replace(',', '-') or 'open'}"
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm that a client which can choose takes."""
+        return self.algorithms.partition(",")[0]
 
     @property
     def challenged(self) -> bool:
         """True when the server asks who one is."""
-        return bool(self.algorithm)
+        return bool(self.algorithms)
 
 
 OPEN_UDP = Way()
@@ -37,4 +43,4 @@ OPEN_UDP = Way()
 
 def ways(*transports: str, algorithms: tuple[str, ...] = ("MD5",)) -> list[Way]:
     """Return each transport with each algorithm, as parameters of a test."""
-    return [Way(transport, algorithm) for transport in transports for algorithm in algorithms]
+    return [Way(transport, offered) for transport in transports for offered in algorithms]
