@@ -68,10 +68,14 @@ bench-peers: .make/core ## Measure beside Kamailio; as root it is installed firs
 	$(BIN)/presence bench requests fanout --peer kamailio $(ARGS)
 
 .PHONY: test-peers
-test-peers: .make/core ## Test against SIPp and baresip; as root they are installed first
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core; fi
+test-peers: .make/peers ## Test against pjsua, baresip, linphonec and SIPp
 	$(BIN)/python -m pytest -m peer -rs $(ARGS)
+
+.PHONY: traces
+traces: .make/peers ## Write docs/traces anew: a run of each client, shortened
+	@mkdir -p docs/traces && rm -f docs/traces/*.txt
+	PRESENCE_TRACES=$(CURDIR)/docs/traces $(BIN)/python -m pytest -m peer -rs -p no:randomly $(ARGS) \
+	    -k '(pjsua_does or linphone_does) and tls-SHA-256 or baresip_shows and tls-MD5 or sipp_proves and tcp-MD5'
 
 .PHONY: clean
 clean: ## Remove what was made, except var/ with the database
@@ -99,6 +103,13 @@ clean: ## Remove what was made, except var/ with the database
 
 .make/dev: .make/venv pyproject.toml setup.py
 	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+# As root the programs of others are installed too; without, those that are missing have their tests skipped.
+.make/peers: .make/core
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core linphone-cli; fi
+	$(PIP) install --editable '.[dev,peers]'
 	@touch $@
 
 # With Cython in .venv the core is rebuilt alone, in seconds.

@@ -16,9 +16,10 @@ _MESSAGE = re.compile(
     re.MULTILINE,
 )
 _TELLING = (
-    *("Via", "Route", "Contact", "Event", "Expires", "Min-Expires", "SIP-If-Match", "SIP-ETag", "Subscription-State"),
-    *("WWW-Authenticate", "Authorization", "Allow-Events", "Supported", "Require", "Accept", "Content-Type"),
+    *("Event", "Expires", "Min-Expires", "SIP-If-Match", "SIP-ETag", "Subscription-State", "Content-Type"),
+    *("WWW-Authenticate", "Authorization", "Unsupported"),
 )
+_ONCE = ("Via", "Route", "Contact", "Supported", "Require", "Accept", "Allow-Events", "User-Agent")
 _LONG = re.compile(r'((?:nonce|cnonce|opaque|response|branch|gr|instance)="?[^",;]{6})[^",;]+')
 _STATE = re.compile(r"<basic>\w+</basic>|<rpid:[a-z-]+ ?/>|Messages-Waiting: \w+|Voice-Message: [^\n]+")
 
@@ -60,17 +61,21 @@ def messages(output: str) -> list[Traced]:
 
 
 def _shortened(trace: list[Traced]) -> Iterator[str]:
+    told: set[str] = set()
     for message in trace:
         ours = (message.method == "NOTIFY") == (message.status == 0)
         about = f"  ({message.method})" if message.status else ""
         yield f"{'<-' if ours else '->'} {message.start}{about}"
         for name, value in message.heads:
-            if name in _TELLING and not (message.status and name in ("Via", "Supported", "Accept")):
-                yield f"     {name}: " + _LONG.sub(r"\1..", value)
+            line = f"     {name}: " + _LONG.sub(r"\1..", value)
+            # What a message says like the ones before it is said once.
+            if name in _TELLING or (name in _ONCE and not message.status and line not in told):
+                yield line
+            told.add(line)
         length = message.header("Content-Length")
         if length not in ("", "0"):
-            told = _STATE.findall(message.tail[: int(length)])
-            yield f"     ({length} octets: {' '.join(told) or 'a document'})"
+            states = _STATE.findall(message.tail[: int(length)])
+            yield f"     ({length} octets: {' '.join(states) or 'a document'})"
 
 
 def keep(client: str, way: Way, trace: list[Traced]) -> None:
