@@ -1,18 +1,22 @@
-"""One change to many watchers over a few TCP connections: from the PUBLISH until every NOTIFY is answered 200.
+"""One change to many watchers over a few TCP or TLS connections: from the PUBLISH until every NOTIFY is answered 200.
 
 Run: python -m pytest bench/bench_stream.py --benchmark-only
-The watchers are one process (`python bench/bench_stream.py PORT CONNECTIONS WATCHERS`) that subscribes over its
+The watchers are one process (`python bench/bench_stream.py KIND PORT CONNECTIONS WATCHERS`) that subscribes over its
 connections, as a proxy does for the phones behind it, and answers all NOTIFYs of one read with one write. The
 publisher speaks UDP. As in `presence bench` the server's processor time a NOTIFY, with its 200, is the figure.
 """
 
+import json
 import os
 import re
 import select
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -61,10 +65,10 @@ class Publisher:
 
 
 class Watchers:
-    """A process that watches alice over TCP connections and answers every NOTIFY with 200."""
+    """A process that watches alice over connections and answers every NOTIFY with 200."""
 
-    def __init__(self, port: int) -> None:
-        command = [sys.executable, __file__, str(port), str(CONNECTIONS), str(SIZE)]
+    def __init__(self, kind: str, port: int) -> None:
+        command = [sys.executable, __file__, kind, str(port), str(CONNECTIONS), str(SIZE)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -100,11 +104,29 @@ class Audience(NamedTuple):
     publisher: Publisher
 
 
-@pytest.fixture(scope="module")
-def audience(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audience]:
-    server = Presence("commit", arguments=("--listen", "tcp:127.0.0.1:0")).start(tmp_path_factory.mktemp("stream"))
+def make_certificate(folder: Path) -> Path:
+    """Return a file with a key and a certificate that nobody vouches for."""
+    made = folder / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=bench", "-keyout", str(folder / "server.key"), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    made.write_bytes(made.read_bytes() + (folder / "server.key").read_bytes())
+    return made
+
+
+@pytest.fixture(scope="module", params=["tcp", "tls"])
+def audience(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audience]:
+    folder, kind = tmp_path_factory.mktemp("stream"), request.param
+    arguments = ["--listen", f"{kind}:127.0.0.1:0"]
+    if kind == "tls":
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed")
+        arguments += ["--set", f"tls.certificate={make_certificate(folder)}"]
+    server = Presence("commit", arguments=arguments).start(folder)
+    listeners = json.loads((folder / "ready.json").read_text())["sip"]
+    port = next(int(entry.rpartition(":")[2]) for entry in listeners if entry.startswith(kind))
     try:
-        watchers, publisher = Watchers(server.port), Publisher(server.port)
+        watchers, publisher = Watchers(kind, port), Publisher(server.port)
         watchers.expect()
         watchers.wait()
         yield Audience(server, watchers, publisher)
@@ -138,16 +160,35 @@ def bench_change(benchmark: BenchmarkFixture, audience: Audience, note: Note) ->
 # ---- the watchers ----
 
 
-def subscribe(port: int, local: str, number: int) -> bytes:
+def subscribe(kind: str, local: str, number: int) -> bytes:
     return (
-        f"SUBSCRIBE sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/TCP {local};rport;branch=z9hG4bK{port}-{number}\r\n"
+        "SUBSCRIBE sip:alice@example.com SIP/2.0\r\n"
+        f"Via: SIP/2.0/{kind.upper()} {local};rport;branch=z9hG4bK{local}-{number}\r\n"
         f'Max-Forwards: 70\r\nFrom: "Bob" <sip:bob@example.com>;tag={number}\r\nTo: <sip:alice@example.com>\r\n'
-        f"Call-ID: {number}-{local}\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:bob@{local};transport=tcp>\r\n"
+        f"Call-ID: {number}-{local}\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:bob@{local};transport={kind}>\r\n"
         f"Event: presence\r\nAccept: application/pidf+xml\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
     ).encode()
 
 
-def watch(port: int, connections: int, size: int) -> None:
+def connect(kind: str, port: int) -> socket.socket:
+    stream = socket.create_connection(("127.0.0.1", port))
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if kind == "tcp":
+        return stream
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(stream)
+
+
+def receive(stream: socket.socket) -> bytes:
+    """Return what has come, whole records where it is TLS."""
+    data = stream.recv(READ_BYTES)
+    while isinstance(stream, ssl.SSLSocket) and stream.pending():
+        data += stream.recv(READ_BYTES)
+    return data
+
+
+def watch(kind: str, port: int, connections: int, size: int) -> None:
     """Subscribe, then answer until standard input ends; each number read there is a count of NOTIFYs to report."""
     from presence._fastcore import Framer, build_response
 
@@ -155,13 +196,12 @@ def watch(port: int, connections: int, size: int) -> None:
     poll.register(0, select.POLLIN)
     streams = {}
     for _ in range(connections):
-        stream = socket.create_connection(("127.0.0.1", port))
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = connect(kind, port)
         streams[stream.fileno()] = (stream, Framer())
         poll.register(stream, select.POLLIN)
     for number in range(size):
         stream, _ = list(streams.values())[number % connections]
-        stream.sendall(subscribe(port, "{}:{}".format(*stream.getsockname()), number))
+        stream.sendall(subscribe(kind, "{}:{}".format(*stream.getsockname()), number))
     answered, expected, notify_bytes = 0, 0, 0
     while True:
         for fd, _ in poll.poll():
@@ -172,7 +212,7 @@ def watch(port: int, connections: int, size: int) -> None:
                 expected = int(commands.split()[-1])
                 continue
             stream, framer = streams[fd]
-            notifies = [message for message in framer.feed(stream.recv(READ_BYTES)) if message.is_request]
+            notifies = [message for message in framer.feed(receive(stream)) if message.is_request]
             if notifies:
                 stream.sendall(b"".join(build_response(notify, 200, b"OK") for notify in notifies))
                 answered += len(notifies)
@@ -183,4 +223,4 @@ def watch(port: int, connections: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    watch(*map(int, sys.argv[1:]))
+    watch(sys.argv[1], *map(int, sys.argv[2:]))

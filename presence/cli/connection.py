@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -15,7 +16,7 @@ from presence.shape import Listener, parse_listener, write_address
 from presence.sip.challenge import Answerer
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
-from presence.transport.client import Unreachable
+from presence.transport.client import Unreachable, trusting
 
 DEFAULT_SERVER = "udp:127.0.0.1:5060"
 DEFAULT_TIMEOUT_S = 5.0
@@ -40,9 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--server",
         type=server,
         default=server(DEFAULT_SERVER),
-        metavar="udp|tcp:ADDRESS:PORT",
+        metavar="udp|tcp|tls:ADDRESS:PORT",
         help=f"where the server listens (default {DEFAULT_SERVER})",
     )
+    parser.add_argument("--ca", default="", metavar="FILE", help="who vouches for a tls server (PEM)")
+    parser.add_argument("--insecure", action="store_true", help="take any certificate of a tls server")
     parser.add_argument(
         "--expires",
         type=_whole(1, _MAX_EXPIRES_S),
@@ -109,11 +112,21 @@ def server(text: str) -> Listener:
         listener = parse_listener(text)
     except ValueError:
         listener = Listener("", "", 0)
-    if not listener.port:
+    if not listener.port or listener.transport not in ("udp", "tcp", "tls"):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not udp:ADDRESS:PORT or tcp:ADDRESS:PORT, such as {DEFAULT_SERVER}"
+            f"{text!r} is not udp:ADDRESS:PORT, or tcp or tls in place of udp, such as {DEFAULT_SERVER}"
         )
     return listener
+
+
+def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
+    """Return whom the options say to trust as a server, None without TLS; raises Failed."""
+    if args.server.transport != "tls":
+        return None
+    try:
+        return trusting(args.ca, insecure=args.insecure)
+    except OSError as error:
+        raise Failed(f"--ca: cannot read certificates from {args.ca}: {error.strerror or error}") from None
 
 
 def write_server(listener: Listener) -> str:

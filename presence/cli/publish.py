@@ -27,6 +27,7 @@ from presence.cli.connection import (
     failure,
     make_answerer,
     run_client,
+    tls_context,
     trace,
     warn,
     write_server,
@@ -109,7 +110,7 @@ def _entity_tag(text: str) -> str:
 async def _publish(args: argparse.Namespace, body: bytes) -> None:
     where = args.server
     tracer = trace if args.raw else None
-    async with connect(*where, timeout_s=args.timeout, trace=tracer) as flow:
+    async with connect(*where, timeout_s=args.timeout, trace=tracer, tls=tls_context(args)) as flow:
         publisher = Publisher(
             args.presentity,
             args.event,

@@ -23,6 +23,7 @@ from presence.cli.connection import (
     positive,
     run_client,
     sip_uri,
+    tls_context,
     trace,
     warn,
     write_server,
@@ -163,7 +164,7 @@ def _choose_view(args: argparse.Namespace) -> View:
 
 async def _watch(args: argparse.Namespace) -> None:
     tracer = trace if args.raw else None
-    async with connect(*args.server, timeout_s=args.timeout, trace=tracer) as flow:
+    async with connect(*args.server, timeout_s=args.timeout, trace=tracer, tls=tls_context(args)) as flow:
         watcher = Watcher(
             args.presentity,
             args.event,

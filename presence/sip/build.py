@@ -29,7 +29,7 @@ class SentBy(NamedTuple):
     @property
     def contact(self) -> str:
         """The SIP URI by which this end is reached."""
-        parameter = ";transport=tcp" if self.transport == "TCP" else ""
+        parameter = f";transport={self.transport.lower()}" if self.reliable else ""
         return f"sip:{self._host}:{self.port}{parameter}"
 
     def via(self, branch: str) -> str:

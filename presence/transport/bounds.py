@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable
-from ipaddress import ip_address
+from ipaddress import IPv6Address
 from typing import Generic, TypeVar
 
 Owing = TypeVar("Owing", bound=Hashable)
@@ -51,7 +51,7 @@ def source_of(host: str) -> str:
     """Return what counts as one source: an IPv4 address, or the /64 that whoever has one IPv6 address has whole."""
     if ":" not in host:
         return host
-    return str(ip_address(int(ip_address(host.partition("%")[0])) >> 64 << 64))
+    return str(IPv6Address(int(IPv6Address(host.partition("%")[0])) >> 64 << 64))
 
 
 class Patience(Generic[Owing]):

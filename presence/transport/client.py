@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, Protocol, TypeVar, cast
 
@@ -115,14 +116,15 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Stream(asyncio.Protocol):
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, name: str) -> None:
         self._flow = flow
+        self._name = name
         self._framer = Framer()
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._flow.opened("TCP", transport, cast(asyncio.WriteTransport, transport).write)
+        self._flow.opened(self._name, transport, cast(asyncio.WriteTransport, transport).write)
 
     def data_received(self, data: bytes) -> None:
         for message in self._framer.feed(data):
@@ -140,9 +142,15 @@ class _Stream(asyncio.Protocol):
 
 @contextlib.asynccontextmanager
 async def connect(
-    transport: str, host: str, port: int, *, timeout_s: float, trace: Trace | None = None
+    transport: str,
+    host: str,
+    port: int,
+    *,
+    timeout_s: float,
+    trace: Trace | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Flow]:
-    """Open a flow over "udp" or "tcp" to an IP address; raises Unreachable."""
+    """Open a flow over "udp", "tcp" or "tls" to an IP address; raises Unreachable."""
     loop = asyncio.get_running_loop()
     flow = Flow(trace)
     try:
@@ -150,7 +158,12 @@ async def connect(
             if transport == "udp":
                 await loop.create_datagram_endpoint(lambda: _Datagrams(flow), remote_addr=(host, port))
             else:
-                await loop.create_connection(lambda: _Stream(flow), host, port)
+                secured = tls if transport == "tls" else None
+                await loop.create_connection(lambda: _Stream(flow, transport.upper()), host, port, ssl=secured)
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(f"its certificate is not trusted: {error.verify_message} (see --ca)") from None
+    except ssl.SSLError as error:
+        raise Unreachable(f"no TLS: {error.reason or error}") from None
     except TimeoutError:
         raise Unreachable(f"no connection within {timeout_s:g} s") from None
     except OSError as error:
@@ -160,6 +173,15 @@ async def connect(
         yield flow
     finally:
         flow.close()
+
+
+def trusting(ca: str, *, insecure: bool = False) -> ssl.SSLContext:
+    """Return whom to trust as a server: the file's authorities, else the system's, or everybody; raises OSError."""
+    context = ssl.create_default_context(cafile=ca or None)
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _explain(error: OSError) -> str:

@@ -62,6 +62,8 @@ class StreamListener:
         """Who has not agreed yet on TLS or WebSocket."""
         self.messages: Patience[Connection] = Patience(limits.message_timeout_s)
         """Who owes the rest of a message, or the first."""
+        self.leaving: Patience[Connection] = Patience(limits.handshake_timeout_s)
+        """Who owes the end of the stream."""
         self._log = logbook.open_log()
         self._bounds = bounds
         self._unflushed: list[Connection] = []
@@ -129,6 +131,7 @@ class StreamListener:
         self._bounds.drop(connection.peer[0])
         self.handshakes.end(connection)
         self.messages.end(connection)
+        self.leaving.end(connection)
         if self._opened_to.get(connection.peer) == connection.flow:
             del self._opened_to[connection.peer]
         table = self.table
@@ -239,6 +242,8 @@ class StreamListener:
         for connection in self.messages.take_late(now):
             self.tally.drops["message timeout"] += 1
             connection.close()
+        for connection in self.leaving.take_late(now):
+            connection.abort()
 
     def close_idle(self, before: float) -> None:
         """Close connections on which nothing was heard since `before`."""

@@ -48,6 +48,9 @@ class Security:
         seen = self._look()
         try:
             self._inward, self._outward = self._server_context(), self._client_context()
+        except (OSError, ValueError) as error:
+            # A file that went away between two looks, say.
+            raise ConfigError(f"the files of tls cannot be read: {error}") from None
         finally:
             # What is at fault is tried again when it has changed again.
             self._seen = seen
@@ -97,6 +100,8 @@ class Security:
         _load_own(context, files.certificate, files.key)
         if files.key_log:
             try:
+                # Made before OpenSSL makes it for everybody to read.
+                os.close(os.open(files.key_log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
                 context.keylog_filename = files.key_log
             except OSError as error:
                 raise ConfigError(f"tls.key_log: cannot write {files.key_log}: {error.strerror}") from None
@@ -113,6 +118,7 @@ class Session:
         self._name = name
         self.is_open = False
         """Whether the handshake is done."""
+        self._said_end = False
         self.ended = False
         """Whether the peer has said that nothing more comes."""
 
@@ -155,7 +161,8 @@ class Session:
 
     def end(self) -> bytes:
         """Return what tells the peer that nothing more comes."""
-        if self.is_open:
+        if self.is_open and not self._said_end:
+            self._said_end = True
             # It wants the peer's farewell, for which nobody waits (RFC 8446 section 6.1).
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()

@@ -43,6 +43,8 @@ class WebSocketConnection(Connection):
         self._shaken_bytes = 0
         self._text = True
         """Whether the peer speaks in text: it is answered alike (RFC 7118 section 4.2)."""
+        self._is_leaving = False
+        """Whether the last word was said, and the peer's is waited for."""
         self._begun: bytearray | None = None
         self._begun_text = True
 
@@ -51,6 +53,8 @@ class WebSocketConnection(Connection):
     def take(self, data: bytes) -> None:
         """Go through the handshake, then take frames."""
         now, protocol = self._listener.now(), self._protocol
+        if self._is_leaving:
+            return
         if protocol.state is State.CONNECTING:
             self._shaken_bytes += len(data)
             if self._shaken_bytes > HANDSHAKE_BYTES:
@@ -80,6 +84,8 @@ class WebSocketConnection(Connection):
                 self._listener.tally.drops[_REFUSAL] += 1
             elif protocol.state is State.CONNECTING:
                 self._listener.tally.drops["handshake refused"] += 1
+            # RFC 6455 section 7.1.1: who has been heard out is closed at once.
+            self._is_leaving = protocol.close_rcvd is not None
             self.close()
 
     def _shake_hands(self, request: Request, *, alone: bool) -> bool:
@@ -152,12 +158,28 @@ class WebSocketConnection(Connection):
             self.send(messages[start:end])
             start = end
 
+    @property
+    def standing(self) -> bool:
+        """Whether a request may still be sent on it."""
+        return super().standing and not self._is_leaving
+
     def close(self) -> None:
-        """Say that the server goes away, then close (RFC 6455 section 7.1.1)."""
+        """Say the last word, and close when the peer has; a second call closes at once.
+
+        What the peer sends meanwhile is read: left unread it would have the kernel throw our last word away.
+        """
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CloseCode.GOING_AWAY)
             self._transmit()
-        super().close()
+        if self._is_leaving or self._stream is None or self._stream.is_closing():
+            super().close()
+            return
+        self._is_leaving = True
+        self.flush()
+        if self._session is not None:
+            self._stream.write(self._session.end())
+        self._stream.write_eof()
+        self._listener.leaving.begin(self, self._listener.now())
 
     def _transmit(self) -> None:
         for data in self._protocol.data_to_send():

@@ -1,5 +1,6 @@
 """Peers that speak TLS and WebSocket, and a server that listens for them."""
 
+import contextlib
 import socket
 import ssl
 from pathlib import Path
@@ -92,7 +93,8 @@ class WebSocketAgent(Agent):
     ) -> None:
         super().__init__()
         self.transport = "WSS" if context else "WS"
-        self.socket = open_websocket(address, context)
+        self._opened = contextlib.ExitStack()
+        self.socket = self._opened.enter_context(open_websocket(address, context))
         self._binary = binary
         self.kinds: list[type] = []
 
@@ -105,7 +107,7 @@ class WebSocketAgent(Agent):
         return "<sip:bob@df7jal23ls0d.invalid;transport=ws>"
 
     def close(self) -> None:
-        self.socket.close()
+        self._opened.close()
 
     def send(self, data: bytes) -> None:
         self.socket.send(data, text=not self._binary)

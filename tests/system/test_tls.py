@@ -5,12 +5,14 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from certificates import Authority
-from process import run_serve, until
+from process import ROOT, run_serve, until
 from secure import Lab, Listeners, StreamAgent, tls_agent
 from wire import PATIENCE_S, Stream, UdpAgent, Watcher, notes, parameter, pidf, request
 
@@ -65,7 +67,7 @@ def test_publish_watch_notified_over_tls_and_ipv6(lab: Lab, server: Listeners) -
 
 def test_tls_1_1_is_refused(lab: Lab, server: Listeners) -> None:
     context = lab.trusting()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError):
@@ -223,6 +225,13 @@ def test_sighup_reloads_the_certificate_and_drops_no_connection(lab: Lab, tmp_pa
         assert server.alive
 
 
+def test_sighup_without_certificates_ends_nothing(tmp_path: Path) -> None:
+    with Listeners(tmp_path, "udp:127.0.0.1:0") as server, UdpAgent(server.at("udp")[1]) as agent:
+        os.kill(server.pid, signal.SIGHUP)
+        until("it is taken", lambda: server.says("there are no certificates to reload"))
+        assert agent.ask(*OPTIONS).status == 200
+
+
 def test_a_changed_certificate_is_reloaded_by_itself(lab: Lab, tmp_path: Path) -> None:
     shown = shutil.copy(lab.server, tmp_path / "shown.pem")
     with Listeners(tmp_path, "tls:127.0.0.1:0", options=lab.options(certificate=shown)) as server:
@@ -236,17 +245,19 @@ def test_a_changed_certificate_is_reloaded_by_itself(lab: Lab, tmp_path: Path) -
 def test_secrets_of_sessions_are_logged_for_labs(
     lab: Lab, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Made first: it heeds that variable too.
+    context = lab.trusting()
     log = tmp_path / "keys.txt"
     options = lab.options(key_log=log) if by == "setting" else lab.options()
     if by == "environment":
         monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    context = lab.trusting()
     own = tmp_path / "own.txt"
     context.keylog_filename = str(own)
     with Listeners(tmp_path, "tls:127.0.0.1:0", options=options) as server:
         with tls_agent(server.at("tls"), context) as agent:
             assert agent.ask(*OPTIONS).status == 200
         assert server.says("TLS secrets are logged: whoever reads the file can read everything")
+    assert log.stat().st_mode & 0o777 == 0o600
     ours = {line for line in log.read_text().splitlines() if not line.startswith("#")}
     theirs = {line for line in own.read_text().splitlines() if not line.startswith("#")}
     assert theirs
@@ -274,6 +285,24 @@ def test_a_start_without_what_tls_needs_says_what_to_do(lab: Lab, tmp_path: Path
         ended = run_serve("--listen=tls:127.0.0.1:0", "--http=", *lab.options(**settings), folder=tmp_path)
         assert (ended.returncode, expected in ended.stderr) == (2, True), ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def present(*argv: str, server: Listeners) -> subprocess.CompletedProcess[str]:
+    where = ":".join(("tls", *map(str, server.at("tls"))))
+    command = [sys.executable, "-m", "presence", *argv, "--server", where, "--timeout", "30"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S)
+
+
+def test_our_own_clients_speak_tls(lab: Lab, server: Listeners) -> None:
+    alice = ("publish", "sip:clients@example.com", "--status", "open", "--note", "hello")
+    refused = present(*alice, server=server)
+    assert refused.returncode == 1
+    assert "its certificate is not trusted" in refused.stderr
+    missing = present(*alice, "--ca", "/nonexistent.pem", server=server)
+    assert (missing.returncode, "--ca: cannot read certificates" in missing.stderr) == (1, True)
+    assert present(*alice, "--ca", str(lab.authority.path), server=server).returncode == 0
+    seen = present("watch", "sip:clients@example.com", "--once", "--insecure", server=server)
+    assert "hello" in seen.stdout
 
 
 def test_the_contact_says_tls(lab: Lab, server: Listeners) -> None:

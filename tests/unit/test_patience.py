@@ -41,8 +41,8 @@ def test_who_owes_for_too_long_is_told_once() -> None:
     patience.end("bob")
     patience.end("nobody")
     assert patience.take_late(9.9) == []
-    patience.begin("alice", 9.9)
+    patience.begin("alice", 10.0)
     assert patience.take_late(12.0) == ["carol"]
     assert patience.take_late(12.0) == []
-    assert patience.take_late(19.9) == ["alice"]
+    assert patience.take_late(20.0) == ["alice"]
     assert len(patience) == 0
