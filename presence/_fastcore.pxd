@@ -771,12 +771,18 @@ cdef struct Histogram:          # log-linear: 32 buckets an octave of nanosecond
     uint64_t count, most
     uint64_t buckets[2048]
 
+cdef struct LoadProof:
+    uint32_t count              # the nonce-count sent last
+    uint8_t nonce_size          # 0: nobody has asked yet
+    char nonce[63]
+
 cdef struct LoadPresentity:
     uint32_t cseq, version, version_due     # sent last; 200 received for
     uint32_t watchers, awaiting
     uint32_t flight             # 1 + the request it waits for, 0 when it is free
     uint8_t tag_size            # of the entity-tag; 0: nothing published
     char tag[95]
+    LoadProof proof
 
 cdef struct LoadWatcher:
     uint32_t presentity, cseq, version, flight
@@ -785,6 +791,7 @@ cdef struct LoadWatcher:
     char* dialog                # remote target, To-tag, route set
     uint16_t target_size, tag_size, route_size
     uint8_t active
+    LoadProof proof
 
 cdef struct LoadFlight:
     char* text
@@ -822,6 +829,7 @@ cdef class LoadPlaces:
     cdef uint32_t version_at[8]
     cdef uint32_t user_marks, version_marks
     cdef uint32_t expires_s
+    cdef int proof              # the hash challenges are answered with, -1: they are not
     cdef LoadPresentity* presentities
     cdef uint64_t* sent_ns
     cdef uint32_t presentity_count
@@ -855,6 +863,8 @@ cdef class LoadFlights(LoadPlaces):
     cdef void accept(self, LoadFlight* flight, uint64_t now) noexcept nogil
     cdef void settle(self, LoadFlight* flight) noexcept nogil
     cdef void land(self, uint32_t slot) noexcept nogil
+    cdef bint ask_again(self, LoadFlight* flight, uint64_t now) noexcept nogil
+    cdef void post_request(self, LoadFlight* flight) noexcept nogil
     cdef void keep_dialog(self, LoadWatcher* watcher) noexcept nogil
     cdef void on_notify(self, uint64_t now) noexcept nogil
     cdef const char* find_mark(self) noexcept nogil

@@ -194,10 +194,10 @@ class Nonces:
         """
     def forget_users(self) -> None:
         """Let every next proof be checked against what the table of users says now."""
-    def screen(self, messages: list[Message], transactions: ServerTransactions, now: float) -> None:
-        """Let go on as plain only those SUBSCRIBE and PUBLISH requests whose sender is proven and may send them.
+    def screen(self, messages: list[Message], now: float) -> list[Message]:
+        """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
 
-        Sets `identity` of each that is proven; the others take the general way, which says what is wrong.
+        Returns the plain ones of which more must be known: who sent them, or whether they may send that.
         """
 
 EVENT_KINDS: tuple[str, ...]
@@ -616,6 +616,7 @@ class LoadPeer(LoadFlights):
         sockets: int = ...,
         addresses: int = ...,
         expires_s: int = ...,
+        proof: int = ...,
         t1_s: float = ...,
         t2_s: float = ...,
         loss: float = ...,

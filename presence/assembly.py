@@ -164,9 +164,7 @@ class Node:
             auth.publisher_names,
             frozenset(self.config.server.domain),
         )
-        step = IdentityStep(demands, authority, subscribers, self.transactions, self.tally)
-        self.endpoint.identify = step.identify
-        return step
+        return IdentityStep(demands, authority, subscribers, self.endpoint, self.tally)
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
@@ -252,7 +250,7 @@ class Node:
         self._upkeep.tick(now)
         self.endpoint.now = now
         if self._identity is not None:
-            self._identity.screen(messages, now)
+            messages = self._identity.screen(messages, now)
         messages = self.compositor.handle_ordinary(messages, now)
         if self._ordinary is not None:
             messages = self._ordinary.handle(messages, now)

@@ -47,11 +47,13 @@ class Prover:
         self.numbers = count(1)
         return self
 
-    def params(self, method: str, uri: str, *, nc: int = 0, qop: str = "auth", **given: str) -> dict[str, str]:
+    def params(
+        self, method: str, uri: str, *, nc: int = 0, qop: str = "auth", capitals: bool = False, **given: str
+    ) -> dict[str, str]:
         algorithm, realm, nonce = (self.challenge[name] for name in ("algorithm", "realm", "nonce"))
         realm, nonce = given.get("realm", realm), given.get("nonce", nonce)
         username = given.get("username", self.username)
-        counted = f"{nc or next(self.numbers):08x}"
+        counted = f"{nc or next(self.numbers):08{'X' if capitals else 'x'}}"
         ha1 = h(algorithm, f"{username}:{realm}:{self.password}")
         ha2 = h(algorithm, f"{method}:{uri}")
         middle = f"{counted}:c0ffee:{qop}:" if qop else ""

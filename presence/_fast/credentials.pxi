@@ -181,13 +181,14 @@ cdef class Nonces:
         """Let every next proof be checked against what the table of users says now."""
         self.generation += 1
 
-    def screen(self, list messages not None, ServerTransactions transactions not None, double now):
-        """Let go on as plain only those SUBSCRIBE and PUBLISH requests whose sender is proven and may send them.
+    def screen(self, list messages not None, double now):
+        """Set `identity` of the plain requests that are proven with the next count of a nonce that served before.
 
-        Sets `identity` of each that is proven; the others take the general way, which says what is wrong.
+        Returns the plain ones of which more must be known: who sent them, or whether they may send that.
         """
         cdef Message message
         cdef NonceUse use
+        cdef list doubtful = []
         for message in messages:
             if not message.plain or message.identity is not None:
                 continue
@@ -195,7 +196,8 @@ cdef class Nonces:
             if use is not None:
                 message.identity = use.identity
             if use is None or not use.fits(&message.m):
-                transactions.look_closer(message)
+                doubtful.append(message)
+        return doubtful
 
     cdef NonceUse prove(self, Message message, double now):
         cdef SipMsg* m = &message.m

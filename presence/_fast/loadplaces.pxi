@@ -161,7 +161,7 @@ cdef class LoadPlaces:
     """Presentities and watchers by number, and the sockets they are reached by."""
 
     def __cinit__(self, int port, bytes run, bytes domain, bytes body, tuple user_at, tuple version_at, bytes mark, *,
-                  uint32_t sockets=1, uint32_t addresses=1, uint32_t expires_s=3600, **others):
+                  uint32_t sockets=1, uint32_t addresses=1, uint32_t expires_s=3600, int proof=-1, **others):
         cdef uint32_t i
         if len(run) != 8:
             raise ValueError("the name of a run has 8 characters")
@@ -179,6 +179,9 @@ cdef class LoadPlaces:
         self.body_text, self.body_size = body, <uint32_t>len(body)
         self.mark_text, self.mark_size = mark, <uint32_t>len(mark)
         self.expires_s = expires_s
+        if not -1 <= proof < HASH_KINDS:
+            raise ValueError(f"no hash {proof}")
+        self.proof = proof
         self.user_marks, self.version_marks = <uint32_t>len(user_at), <uint32_t>len(version_at)
         for i in range(self.user_marks):
             self.user_at[i] = user_at[i]
@@ -330,12 +333,14 @@ cdef class LoadPlaces:
     cdef uint32_t build_publish(self, char* out, uint8_t kind, uint32_t place, uint32_t slot, uint32_t gen) noexcept nogil:
         cdef LoadPresentity* one = &self.presentities[place]
         cdef char* p = self.put_uri(put_text(out, b"PUBLISH "), c'u', place)
+        cdef uint32_t uri_size = <uint32_t>(p - out) - 8
         p = self.put_head(p, slot, gen)
         p = put_hex(put_text(self.put_uri(put_text(p, b"From: <"), c'u', place), b">;tag=p"), place, 8)
         p = self.put_uri(put_text(p, b"\r\nTo: <"), c'u', place)
         p = put_hex(put_bytes(put_text(p, b">\r\nCall-ID: p"), self.run, 8), place, 8)
         p = put_number(put_text(p, b"@127.0.0.1\r\nCSeq: "), one.cseq)
         p = put_number(put_text(p, b" PUBLISH\r\nEvent: presence\r\nExpires: "), 0 if kind == K_REMOVE else self.expires_s)
+        p = put_proof(p, self.proof, &one.proof, out + 12, self.domain_text, self.domain_size, b"PUBLISH", out + 8, uri_size)
         if kind != K_PUBLISH:
             p = put_bytes(put_text(p, b"\r\nSIP-If-Match: "), one.tag, one.tag_size)
         if kind == K_PUBLISH or kind == K_MODIFY:
@@ -346,11 +351,14 @@ cdef class LoadPlaces:
     cdef uint32_t build_subscribe(self, char* out, uint8_t kind, uint32_t place, uint32_t slot, uint32_t gen) noexcept nogil:
         cdef LoadWatcher* one = &self.watchers[place]
         cdef uint32_t hop = place % self.hop_count
+        cdef char user[16]
+        cdef uint32_t uri_size
         cdef char* p = put_text(out, b"SUBSCRIBE ")
         if kind == K_SUBSCRIBE:
             p = self.put_uri(p, c'u', one.presentity)
         else:
             p = put_bytes(p, one.dialog, one.target_size)
+        uri_size = <uint32_t>(p - out) - 10
         p = self.put_head(p, slot, gen)
         if kind != K_SUBSCRIBE:
             p = put_bytes(p, one.dialog + one.target_size + one.tag_size, one.route_size)
@@ -366,4 +374,7 @@ cdef class LoadPlaces:
         p = put_bytes(put_text(p, b"@"), self.hops + <size_t>hop * HOP_BYTES, self.hop_sizes[hop])
         p = put_text(p, b">\r\nEvent: presence\r\nAccept: application/pidf+xml\r\nExpires: ")
         p = put_number(p, 0 if kind == K_UNSUBSCRIBE else self.expires_s)
+        user[0] = c"w"
+        put_eight(user + 1, place)
+        p = put_proof(p, self.proof, &one.proof, user, self.domain_text, self.domain_size, b"SUBSCRIBE", out + 10, uri_size)
         return <uint32_t>(put_text(p, b"\r\nContent-Length: 0\r\n\r\n") - out)

@@ -43,6 +43,13 @@ def _add_servers(group: Any) -> None:
         metavar="KIND[,KIND]",
         help="our database.durability; several are measured side by side (default: commit)",
     )
+    group.add_argument(
+        "--auth",
+        default="off",
+        metavar="KIND[,KIND]",
+        help="off, or the digest algorithm with which we have every request proven (MD5, SHA-256, SHA-512-256; on is "
+        "MD5); several are measured side by side (default: off)",
+    )
     group.add_argument("--peer", action="append", default=[], choices=["kamailio"], help="measure this one too")
     group.add_argument("--children", default="1,2", metavar="N[,N]", help="UDP receivers of Kamailio (default: 1,2)")
     group.add_argument("--server", default="", metavar="COMMAND", help="`presence` of another working copy")
@@ -181,7 +188,8 @@ def _peers(args: argparse.Namespace) -> "Sequence[Peer]":
 
     found: list[Peer] = []
     if not args.no_own:
-        found += [Presence(kind, args.server, args.server_arg) for kind in args.durability.split(",")]
+        kinds = [(kind, auth) for kind in args.durability.split(",") for auth in _algorithms(args.auth)]
+        found += [Presence(kind, args.server, args.server_arg, auth=auth) for kind, auth in kinds]
     wanted = [(mode, int(n)) for mode in ("memory", "durable") for n in args.children.split(",") if args.peer]
     for mode, children in wanted:
         try:
@@ -189,6 +197,16 @@ def _peers(args: argparse.Namespace) -> "Sequence[Peer]":
         except PeerMissing as missing:
             _say(f"skipped: {missing}")
     return found
+
+
+def _algorithms(given: str) -> list[str]:
+    from presence.sip.digest import ALGORITHMS
+
+    meant = [{"off": "", "on": "MD5"}.get(entry, entry) for entry in given.split(",")]
+    for name in meant:
+        if name and name not in ALGORITHMS:
+            raise ConfigError(f"--auth {name}: expected off, on, {', '.join(ALGORITHMS)}")
+    return meant
 
 
 def _allow_sockets(count: int) -> None:

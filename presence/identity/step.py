@@ -6,10 +6,11 @@ Sources of proof, in their order: P-Asserted-Identity from a trusted peer (RFC 3
 
 from typing import NamedTuple
 
-from presence._fastcore import Message, ServerTransactions
+from presence._fastcore import Message
 from presence.errors import BadRequest, Forbidden, SipError, Unauthorized
 from presence.identity.subscribers import Subscribers
 from presence.sip.digest import DigestAuthority
+from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.headers import parse_name_addr, parse_uri, read_address, read_aor
 from presence.sip.identity import Identity, TrustedPeers, read_asserted, read_certified
 from presence.tally import Tally
@@ -38,25 +39,35 @@ class IdentityStep:
         demands: Demands,
         authority: DigestAuthority,
         subscribers: Subscribers,
-        transactions: ServerTransactions,
+        endpoint: Endpoint,
         tally: Tally,
     ) -> None:
         self._demands = demands
         self._authority = authority
         self._subscribers = subscribers
         subscribers.changed.append(authority.nonces.forget_users)
-        self._transactions = transactions
+        self._endpoint = endpoint
         self._tally = tally
+        endpoint.identify = self.identify
 
-    def screen(self, messages: list[Message], now: float) -> None:
-        """Prove what the ordinary ways may serve of a tick; what is not proven so takes the general way."""
+    def screen(self, messages: list[Message], now: float) -> list[Message]:
+        """Prove what the ordinary ways may serve of a tick, and refuse it where that fails; return the others."""
         self._subscribers.refresh(now)
         if self._demands.trusted:
             for message in messages:
                 if message.plain:
                     self._assert(message)
-        if self._demands.required:
-            self._authority.nonces.screen(messages, self._transactions, now)
+        if not self._demands.required:
+            return messages
+        refused = set()
+        for message in self._authority.nonces.screen(messages, now):
+            # Nothing that comes before authentication is wrong with a plain request.
+            try:
+                self.identify(message, now)
+            except Exception as error:
+                refused.add(message)
+                ServerTransaction(self._endpoint, message).refuse(error)
+        return [message for message in messages if message not in refused] if refused else messages
 
     def _assert(self, message: Message) -> None:
         """Take the identity a trusted peer asserts; where From differs from it the general way is needed."""
@@ -71,7 +82,7 @@ class IdentityStep:
         except BadRequest:
             named = None
         if named != identity.aor:
-            self._transactions.look_closer(message)
+            self._endpoint.transactions.look_closer(message)
 
     # ---- one by one ----
 

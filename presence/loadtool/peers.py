@@ -16,9 +16,13 @@ from typing import Protocol
 
 from presence.errors import PresenceError
 from presence.loadtool.process import cpu_s, memory_bytes, version_of
+from presence.sip.digest import hash_account
 
 PATIENCE_S = 30.0
 """How long a server may take to start or to stop."""
+
+DOMAIN = "example.com"
+"""Of every presentity and watcher."""
 
 KAMAILIO_SCHEMA = Path("/usr/share/kamailio/db_sqlite")
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "bench" / "peers"
@@ -49,9 +53,12 @@ class Peer(Protocol):
 class Running:
     """A server that runs, and what it uses."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    auth = ""
+    """The digest algorithm it challenges with; empty when it does not."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path, database: Path | None = None) -> None:
         self._process = process
-        self.pid, self.port, self._log = process.pid, port, log
+        self.pid, self.port, self._log, self._database = process.pid, port, log, database
 
     def cpu_s(self) -> float:
         """Return the processor time of the whole process tree so far."""
@@ -65,6 +72,15 @@ class Running:
         """Complain when it has ended by itself."""
         if self._process.poll() is not None:
             raise PeerError(f"a server under test ended with {self._process.returncode}: {tail(self._log)}")
+
+    def add_users(self, kind: str, first: int, count: int) -> None:
+        """Make users with consecutive numbers, such as u00000000, whose password is "bench"."""
+        assert self._database is not None
+        column = {"MD5": "ha1", "SHA-256": "ha1_sha256", "SHA-512-256": "ha1_sha512t256"}[self.auth]
+        names = [f"{kind}{number:08}" for number in range(first, first + count)]
+        rows = [(name, DOMAIN, hash_account(self.auth, name, DOMAIN, "bench")) for name in names]
+        with contextlib.closing(sqlite3.connect(self._database, timeout=PATIENCE_S)) as connection, connection:
+            connection.executemany(f"INSERT INTO subscriber (username, domain, {column}) VALUES (?, ?, ?)", rows)
 
     def stop(self) -> None:
         """End it."""
@@ -80,9 +96,9 @@ class Running:
 class Presence:
     """Our own server, or that of another working copy when `command` names it."""
 
-    def __init__(self, durability: str, command: str = "", arguments: Sequence[str] = ()) -> None:
-        self.name, self.most_in_flight = f"presence-{durability}", 1 << 20
-        self._durability = durability
+    def __init__(self, durability: str, command: str = "", arguments: Sequence[str] = (), *, auth: str = "") -> None:
+        self.name, self.most_in_flight = f"presence-{durability}{f'-{auth}' if auth else ''}", 1 << 20
+        self._durability, self._auth = durability, auth
         self._command = shlex.split(command) or [sys.executable, "-m", "presence"]
         self._arguments = arguments
 
@@ -92,10 +108,14 @@ class Presence:
         command = [*self._command, "serve", "--listen", "udp:127.0.0.1:0", "--http", "127.0.0.1:0", "--policy", "open"]
         command += ["--database", str(folder / "presence.db"), "--ready-file", str(ready)]
         command += ["--set", f"database.durability={self._durability}", *self._arguments]
+        if self._auth:
+            command += ["--set=auth.required=true", f"--set=auth.algorithms={self._auth}"]
         process = spawn(command, log)
         wait_until(ready.exists, process, log)
         port = int(json.loads(ready.read_text())["sip"][0].rpartition(":")[2])
-        return Running(process, port, log)
+        running = Running(process, port, log, folder / "presence.db")
+        running.auth = self._auth
+        return running
 
     def version(self) -> str:
         """Return its version."""

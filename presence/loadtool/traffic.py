@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from presence._fastcore import LoadPeer
 from presence.errors import PresenceError
-from presence.loadtool.peers import Running
+from presence.loadtool.peers import DOMAIN, Running
+from presence.sip.digest import ALGORITHMS
 
 PUBLISH, REFRESH, MODIFY, REMOVE, SUBSCRIBE, RESUBSCRIBE, UNSUBSCRIBE, PUBLISH_TO_NOTIFY = range(8)
 """Kinds of requests, as the compiled core numbers them, and the latency behind them."""
@@ -28,6 +29,9 @@ SETTLE_S = 10.0
 
 DEFERRED_S, LONGEST_DEFERRED_S = 0.8, 6.0
 """What a server puts off (ours its journal, by half a second) belongs to what put it there, up to so long."""
+
+USERS_SEEN_S = 0.7
+"""After this time a server has seen new users."""
 
 IDLE_SHARE = 0.02
 """Of a core: a server that uses less has nothing more to do."""
@@ -148,10 +152,11 @@ class Traffic:
         body, users, versions = cut(DOCUMENT)
         run = os.urandom(4).hex().encode()
         self.peer = LoadPeer(
-            *(server.port, run, b"example.com", body, users, versions, MARK),
+            *(server.port, run, DOMAIN.encode(), body, users, versions, MARK),
             sockets=hops.sockets,
             addresses=hops.addresses,
             expires_s=7200,
+            proof=ALGORITHMS[server.auth] if server.auth else -1,
             loss=loss,
             seed=int.from_bytes(run, "big"),
         )
@@ -160,7 +165,7 @@ class Traffic:
 
     def users(self, count: int) -> Span:
         """Add presentities nobody has published for."""
-        return Span(self.peer.add_presentities(count), count)
+        return self._known("u", Span(self.peer.add_presentities(count), count))
 
     def published(self, count: int) -> Span:
         """Add presentities and publish for each."""
@@ -175,7 +180,15 @@ class Traffic:
 
     def watchers_of(self, users: Sequence[int]) -> Span:
         """Add a watcher for each presentity named."""
-        return Span(self.peer.add_watchers(array("I", users)), len(users))
+        return self._known("w", Span(self.peer.add_watchers(array("I", users)), len(users)))
+
+    def _known(self, kind: str, places: Span) -> Span:
+        """Let the server know users by whom it is to be sent something, when it wants to."""
+        if self.server.auth:
+            self.server.add_users(kind, *places)
+            # It looks for changes now and then, and proves everybody anew after one.
+            self.peer.rest(USERS_SEEN_S)
+        return places
 
     def watched(self, users: Span, each: int) -> Span:
         """Add watchers and subscribe each."""

@@ -97,7 +97,9 @@ def read_params(value: str) -> dict[str, str] | None:
         if match is None or match[1].lower() in params:
             raise BadRequest("Bad Authorization Header Field")
         text = match[2]
-        params[match[1].lower()] = _ESCAPED.sub(r"\1", text[1:-1]) if text.startswith('"') else text
+        if text[0] == '"':
+            text = _ESCAPED.sub(r"\1", text[1:-1]) if "\\" in text else text[1:-1]
+        params[match[1].lower()] = text
         at = match.end()
     return params
 

@@ -130,7 +130,7 @@ class Endpoint:
         self.now = now
         method = request.method
         transaction = ServerTransaction(self, request)
-        if request.plain and not self.draining:
+        if request.plain and not self.draining and (self.identify is None or request.identity is not None):
             # Nothing of what `_guard` looks at is there, and the transactions have counted it.
             try:
                 self._handlers[method](transaction, now)

@@ -255,6 +255,7 @@ class Quiet(Verbose):
 
 
 ODD_TOKENS = (
+    (re.compile(r"\b[0-9a-f]{44}\b"), "NONCE"),
     (re.compile(r"\b[0-9a-f]{12}\.[0-9a-f]+\.[0-9a-f]+\b"), "ETAG"),
     (re.compile(r"~[0-9a-f]{10}"), "~SLOT"),
     (re.compile(r"\b[0-9a-f]{18}\b"), "TAG"),

@@ -58,6 +58,26 @@ def test_with_datagrams_lost_both_ways_all_watchers_end_with_the_last_version(tr
     assert measure.counters["went_back"] == 0
 
 
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512-256"])
+def test_every_request_is_proven_where_the_server_asks_for_it(tmp_path: Path, algorithm: str):
+    server = Presence("commit", auth=algorithm).start(tmp_path)
+    try:
+        traffic = Traffic(server, HOPS)
+        users = traffic.published(20)
+        watchers = traffic.watched(users, 3)
+        streams = [(MODIFY, users, 0.4), (REFRESH, users, 0.3), (RESUBSCRIBE, watchers, 0.3)]
+        measure = traffic.measure(streams, operations=300)
+        assert measure.operations == 300
+        assert (measure.lost, measure.failed) == (0, 0)
+    finally:
+        server.stop()
+
+
+def test_the_command_knows_its_algorithms(capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", "publish", "--auth", "off,SHA-1"]) == 2
+    assert "--auth SHA-1" in capsys.readouterr().err
+
+
 def test_the_command_measures_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     written, stored = tmp_path / "run.json", tmp_path / "baseline.json"
     small = [

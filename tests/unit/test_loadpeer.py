@@ -25,6 +25,7 @@ from presence.loadtool.traffic import (
     Hops,
     cut,
 )
+from presence.sip.digest import hash_account, read_credentials, respond
 
 Datagrams = list[tuple[bytes, tuple[str, int]]]
 Handle = Callable[[Message], Datagrams]
@@ -109,6 +110,46 @@ def notify(request: Message, cseq: int, version: int = 0, state: str = "active")
 def subscribe_ok(request: Message, *extra: str) -> bytes:
     answer = sip.answer(request, 200, "Contact: <sip:server@127.0.0.1>", "Expires: 60", *extra)
     return answer if request.to_tag else re.sub(rb"(\r\nTo: [^\r]*)", rb"\1;tag=server", answer)
+
+
+def test_rfc3261_22_2_a_challenge_is_answered_once_and_its_nonce_used_on():
+    def handle(request: Message) -> Datagrams:
+        given = request.header("Authorization")
+        if given is None or "stale" in given:
+            return back(sip.answer(request, 401, 'WWW-Authenticate: Digest realm="example.com", nonce="fresh"'))
+        return publish_ok(request)
+
+    with against(handle, proof=0) as (peer, server):
+        users = peer.add_presentities(1)
+        for kind in (PUBLISH, REFRESH):
+            assert peer.run([(kind, users, 1, 1.0)], window=1, operations=1)[1]
+        assert [peer.counts(kind) for kind in (PUBLISH, REFRESH)] == [(1, 1, 0), (1, 1, 0)]
+        first, second, third = server.requests
+        assert first.header("Authorization") is None
+        assert len({request.branch for request in server.requests}) == 3
+        assert [request.cseq for request in server.requests] == [1, 2, 3]
+        for count, request in enumerate((second, third), 1):
+            given = read_credentials(request.header("Authorization") or "")
+            assert given is not None
+            assert (given.username, given.nonce, given.uri, given.nc) == (
+                "u00000000",
+                "fresh",
+                request.uri,
+                f"{count:08x}",
+            )
+            ha1 = hash_account("MD5", "u00000000", "example.com", "bench")
+            assert given.response == respond(given, ha1, "PUBLISH")
+
+
+def test_a_challenge_to_the_answer_is_a_failure():
+    def handle(request: Message) -> Datagrams:
+        return back(sip.answer(request, 401, 'WWW-Authenticate: Digest realm="example.com", nonce="fresh"'))
+
+    with against(handle, proof=1) as (peer, server):
+        users = peer.add_presentities(1)
+        assert peer.run([(PUBLISH, users, 1, 1.0)], window=1, operations=1)[1]
+        assert peer.counts(PUBLISH) == (1, 0, 1)
+        assert len(server.requests) == 2
 
 
 def test_rfc3903_each_publish_names_the_entity_tag_of_the_one_before():
