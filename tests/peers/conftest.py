@@ -22,7 +22,7 @@ from ways import Way
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Way:
     """How the clients of a test reach the server: in the open and over UDP unless it says otherwise."""
     asked: Way = getattr(request, "param", Way())
-    if asked.transport != "tls":
+    if not asked.secure:
         return asked
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority(folder, "authority")
@@ -34,8 +34,10 @@ def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def server(way: Way, tmp_path: Path) -> Iterator[Server]:
     """Run a server for the way of the test; it must have nothing to complain of."""
     options = []
-    if way.transport == "tls":
-        options += ["--listen=tls:127.0.0.1:0", f"--set=tls.certificate={way.certificate}"]
+    if way.transport not in ("udp", "tcp"):
+        options.append(f"--listen={way.transport}:127.0.0.1:0")
+    if way.secure:
+        options.append(f"--set=tls.certificate={way.certificate}")
     if way.challenged:
         provide_users(tmp_path)
         options += ["--set=auth.required=true", f"--set=auth.algorithms={way.algorithms}"]

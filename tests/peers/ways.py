@@ -33,6 +33,11 @@ class Way:
         return self.algorithms.partition(",")[0]
 
     @property
+    def secure(self) -> bool:
+        """True when the server shows a certificate."""
+        return self.transport in ("tls", "wss")
+
+    @property
     def challenged(self) -> bool:
         """True when the server asks who one is."""
         return bool(self.algorithms)
