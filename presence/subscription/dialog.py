@@ -113,16 +113,19 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the URI of Contact (RFC 6665 section 4.1.2.1: it must be there; RFC 3261 section 8.1.1.8: once)."""
+    """Return the first SIP or SIPS URI in Contact (RFC 6665 section 4.1.2.1: it must be there).
+
+    Some clients name what else they are reached by beside it; only a SIP URI makes a dialog (RFC 3261 section 12.1.1).
+    """
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
-    if len(values) > 1:
-        raise BadRequest("More Than One Contact")
-    uri = parse_name_addr(values[0]).uri
-    if parse_uri(uri).scheme not in ("sip", "sips"):
-        raise BadRequest("Contact Is Not a SIP URI")
-    return uri
+    for value in values:
+        uri = parse_name_addr(value).uri
+        if uri.partition(":")[0].lower() in ("sip", "sips"):
+            parse_uri(uri)
+            return uri
+    raise BadRequest("Contact Is Not a SIP URI")
 
 
 def without_tag(value: str) -> str:
