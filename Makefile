@@ -96,6 +96,7 @@ fuzz: .make/core ## Fuzz each target for FUZZ_SECONDS, then tell what the corpor
 .PHONY: histories
 histories: .make/core ## Play N histories over the simulated network
 	@PYTHONPATH=tests:. $(BIN)/python tests/simulated/histories.py $(N) $(ARGS)
+
 .PHONY: traces
 traces: .make/peers ## Write docs/traces anew: a run of each client, shortened
 	@mkdir -p docs/traces && rm -f docs/traces/*.txt

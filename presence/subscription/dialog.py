@@ -113,18 +113,20 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the first SIP or SIPS URI in Contact (RFC 6665 section 4.1.2.1: it must be there).
+    """Return the one SIP or SIPS URI in Contact (RFC 6665 section 4.1.2.1, RFC 3261 section 8.1.1.8).
 
-    Some clients name what else they are reached by beside it; only a SIP URI makes a dialog (RFC 3261 section 12.1.1).
+    Some clients name what else they are reached by beside it.
     """
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
-    for value in values:
-        uri = parse_name_addr(value).uri
-        if uri.partition(":")[0].lower() in ("sip", "sips"):
-            parse_uri(uri)
-            return uri
+    addresses = [parse_name_addr(value).uri for value in values]
+    addresses = [uri for uri in addresses if uri.partition(":")[0].lower() in ("sip", "sips")]
+    if len(addresses) > 1:
+        raise BadRequest("More Than One Contact")
+    for uri in addresses:
+        parse_uri(uri)
+        return uri
     raise BadRequest("Contact Is Not a SIP URI")
 
 
