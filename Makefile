@@ -72,9 +72,7 @@ bench-peers: .make/core ## Measure beside Kamailio; as root it is installed firs
 	$(BIN)/presence bench requests fanout --peer kamailio $(ARGS)
 
 .PHONY: test-peers
-test-peers: .make/core ## Test against SIPp and baresip; as root they are installed first
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core; fi
+test-peers: .make/peers ## Test against pjsua, baresip, linphonec, SIPp and SIP.js
 	$(BIN)/python -m pytest -m peer -rs $(ARGS)
 
 # What touches the core; the rest starts processes, or would take too long (docs/testing.md).
@@ -98,6 +96,12 @@ fuzz: .make/core ## Fuzz each target for FUZZ_SECONDS, then tell what the corpor
 .PHONY: histories
 histories: .make/core ## Play N histories over the simulated network
 	@PYTHONPATH=tests:. $(BIN)/python tests/simulated/histories.py $(N) $(ARGS)
+
+.PHONY: traces
+traces: .make/peers ## Write docs/traces anew: a run of each client, shortened
+	@mkdir -p docs/traces && rm -f docs/traces/*.txt
+	PRESENCE_TRACES=$(CURDIR)/docs/traces $(BIN)/python -m pytest -m peer -rs -p no:randomly $(ARGS) \
+	    -k '(pjsua_does or linphone_does) and tls-SHA-256 or sipjs and wss-MD5 or baresip_shows and tls-MD5 or sipp_proves and tcp-MD5 and not MD5-SHA'
 
 .PHONY: clean
 clean: ## Remove what was made, except var/ with the database
@@ -125,6 +129,15 @@ clean: ## Remove what was made, except var/ with the database
 
 .make/dev: .make/venv pyproject.toml setup.py
 	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+# As root the programs of others are installed too; without, those that are missing have their tests skipped.
+.make/peers: .make/core
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core linphone-cli kamailio; fi
+	$(PIP) install --editable '.[dev,peers]'
+	@if command -v npm > /dev/null; then \
+	    npm install --silent --no-audit --no-fund --prefix .make/node sip.js@0.21.2 ws@8; fi
 	@touch $@
 
 # With Cython in .venv the core is rebuilt alone, in seconds.

@@ -172,9 +172,13 @@ def _read(value: str | None) -> Aor:
 
 
 def _same_resource(one: str, other: str) -> bool:
-    """Compare where two URIs point to; parameters get lost and added on the way."""
+    """Compare where the URI of credentials and a request's point to; parameters get lost and added on the way.
+
+    One that names a server and no user is for whatever the server serves (RFC 3261 section 22.4, item 6): SIPp always
+    names the address it sends to.
+    """
     try:
         a, b = parse_uri(one), parse_uri(other)
-        return (a.scheme, a.port, a.aor()) == (b.scheme, b.port, b.aor())
+        return not a.user or (a.scheme, a.port, a.aor()) == (b.scheme, b.port, b.aor())
     except SipError:
         return False

@@ -25,6 +25,9 @@ MAX_DIALOG_BYTES = 10_000
 
 MAX_EVENT_ID_BYTES = 1000
 
+_BARE_OTHER = re.compile(r"(?!sips?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""The beginning of a URI that is no SIP one and stands without brackets."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
@@ -119,16 +122,21 @@ def read_dialog(request: Message) -> Dialog:
 
 
 def read_contact(request: Message) -> str:
-    """Return the URI of Contact (RFC 6665 section 4.1.2.1: it must be there; RFC 3261 section 8.1.1.8: once)."""
+    """Return the one SIP or SIPS URI in Contact (RFC 6665 section 4.1.2.1, RFC 3261 section 8.1.1.8).
+
+    Some clients name what else they are reached by beside it.
+    """
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
-    if len(values) > 1:
+    addresses = [parse_name_addr(value).uri for value in values if _BARE_OTHER.match(value) is None]
+    addresses = [uri for uri in addresses if uri.partition(":")[0].lower() in ("sip", "sips")]
+    if len(addresses) > 1:
         raise BadRequest("More Than One Contact")
-    uri = parse_name_addr(values[0]).uri
-    if parse_uri(uri).scheme not in ("sip", "sips"):
-        raise BadRequest("Contact Is Not a SIP URI")
-    return uri
+    for uri in addresses:
+        parse_uri(uri)
+        return uri
+    raise BadRequest("Contact Is Not a SIP URI")
 
 
 def without_tag(value: str) -> str:

@@ -285,7 +285,7 @@ class Restorer:
             raise ValueError("a host name, and names are not looked up")
         else:
             # Looked up when there is something to send.
-            target = Target(hop.fallback, "0.0.0.0", 0)
+            target = Target(hop.fallback, "0.0.0.0" if self._ways.reaches(hop.fallback, False) else "::", 0)
         if target.port and target.host not in self._aiming.allowed:
             raise ValueError("the target's address is not allowed")
         if not 0 <= target.port <= 0xFFFF:

@@ -20,6 +20,9 @@ CONNECT_TIMEOUT_S = 10.0
 SWITCH_TIMEOUT_S = 2.0
 """The same where UDP is the other way: a peer without TCP may well have a firewall that says nothing."""
 
+SWITCHES_MOST = 256
+"""Connections being opened, above which UDP is taken at once: one large document may have thousands of watchers."""
+
 Received = Callable[[list[Message]], None]
 
 Factory = Callable[["StreamListener"], Connection]
@@ -179,17 +182,21 @@ class StreamListener:
         assert self.table is not None
         to_tag = self.table.to_tag
         marked = [(slot, to_tag(slot)) for slot in slots]
-        if not self.opens:
-            # Not at once: the table is sending just now.
-            asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
-            return
         if not port:
             # Only its flow led there (RFC 5626 section 5.3.1), or where else it could go has to be looked up first.
             for slot in slots:
                 self.table.fail_flight(slot, 430)
             return
+        if not self.opens:
+            # Not at once: the table is sending just now.
+            asyncio.get_running_loop().call_soon(self._fail, marked, flow, (host, port))
+            return
         waiting = self._opening.get((host, port))
         if waiting is None:
+            if len(self._opening) >= SWITCHES_MOST and self.table.switched(slots[0]):
+                for slot in slots:
+                    self.table.fail_flight(slot, 503)
+                return
             waiting = self._opening[host, port] = deque()
             task = asyncio.get_running_loop().create_task(
                 self._open(host, port, switched=self.table.switched(slots[0]))

@@ -162,6 +162,11 @@ def test_rfc7616_3_4_6_credentials_for_another_uri_are_400(bob: Agent) -> None:
     assert subscribe(bob, prover.line("SUBSCRIBE", "sip:%61lice@EXAMPLE.com;transport=udp")).status == 200
 
 
+def test_rfc3261_22_4_credentials_for_the_server_are_for_what_it_serves(bob: Agent) -> None:
+    prover = Prover("bob", "zanzibar").learn(subscribe(bob))
+    assert subscribe(bob, prover.line("SUBSCRIBE", "sip:127.0.0.1:5060")).status == 200
+
+
 def test_a_quoted_pair_in_the_username_is_undone(bob: Agent) -> None:
     prover = Prover("bob", "zanzibar").learn(subscribe(bob))
     assert subscribe(bob, prover.line("SUBSCRIBE", ALICE, edit={"username": "b\\ob"})).status == 200

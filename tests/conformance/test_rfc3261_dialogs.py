@@ -55,7 +55,7 @@ def test_rfc3261_8_1_1_8_contact_is_one_sip_uri_where_requests_are_taken(net: Ne
     (contact,) = watch.newest.values("Contact")
     assert watch.response is not None
     assert watch.response.values("Contact") == [contact]
-    assert re.fullmatch(r"<sip:[^<>]+@127\.0\.0\.1:5060>", contact)
+    assert re.fullmatch(r"<sip:[^<>]+@127\.0\.0\.1:5060;gr=[0-9a-f]{8}>", contact)
     # It is good for a request of its own, too.
     assert bob.ask(bob.request("OPTIONS", contact.strip("<>"))).status == 200
 

@@ -1,11 +1,13 @@
 """A publisher and watcher of our own beside the strangers: literal messages over one UDP socket."""
 
+import hashlib
 import re
 import socket
 from collections import deque
 from itertools import count
 
 from running import PATIENCE_S
+from ways import password_of
 
 PIDF = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -17,6 +19,8 @@ PIDF = (
 )
 BUSY = '<dm:person id="me"><rpid:activities><rpid:busy/></rpid:activities></dm:person>'
 
+SUMMARY = "Messages-Waiting: yes\r\nMessage-Account: sip:alice@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
+
 
 def header(message: str, name: str) -> str:
     """Return the value of a header field; fail with the message when there is none."""
@@ -25,8 +29,30 @@ def header(message: str, name: str) -> str:
     return found[1]
 
 
+def credentials(challenge: str, user: str, method: str, uri: str) -> str:
+    """Answer a digest challenge (RFC 7616 section 3.4), for the first time with its nonce."""
+    said = {
+        name.lower(): quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', challenge)
+    }
+    algorithm = said.get("algorithm", "MD5")
+    digest = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}[algorithm]
+
+    def hashed(*parts: str) -> str:
+        return hashlib.new(digest, ":".join(parts).encode()).hexdigest()
+
+    secret = hashed(user, said["realm"], password_of(user))
+    response = hashed(secret, said["nonce"], "00000001", "c0ffee", "auth", hashed(method, uri))
+    return (
+        f'Digest username="{user}", realm="{said["realm"]}", nonce="{said["nonce"]}", uri="{uri}", '
+        f'response="{response}", algorithm={algorithm}, qop=auth, nc=00000001, cnonce="c0ffee"'
+    )
+
+
 class RawAgent:
-    """One address on loopback, with as many publications and subscriptions as a test wants."""
+    """One address on loopback, with as many publications and subscriptions as a test wants.
+
+    It watches as carol, and publishes as whoever it publishes for. Asked who it is, it proves it.
+    """
 
     def __init__(self, server_port: int) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -84,19 +110,28 @@ class RawAgent:
         return re.findall(r"<watcher\b[^>]*>([^<]*)</watcher>", notify)
 
     def _ask(self, method: str, user: str, heads: str, body: str = "") -> str:
-        """Send a request and return its response."""
+        """Send a request and return its response, after the challenge when there is one."""
         number = next(self._numbers)
+        sender = user if method == "PUBLISH" else "carol"
+        response = self._exchange(method, user, sender, number, 1, heads, body)
+        if response.startswith("SIP/2.0 401 "):
+            proof = credentials(header(response, "WWW-Authenticate"), sender, method, f"sip:{user}@example.com")
+            response = self._exchange(method, user, sender, number, 2, f"{heads}Authorization: {proof}\r\n", body)
+        return response
+
+    def _exchange(self, method: str, user: str, sender: str, number: int, cseq: int, heads: str, body: str) -> str:
         call_id = f"raw{number}-{self.port}"
         request = (
             f"{method} sip:{user}@example.com SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bKraw{number}\r\nMax-Forwards: 70\r\n"
-            f"From: <sip:carol@example.com>;tag=raw{number}\r\nTo: <sip:{user}@example.com>\r\n"
-            f"Call-ID: {call_id}\r\nCSeq: 1 {method}\r\n{heads}Content-Length: {len(body)}\r\n\r\n{body}"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bKraw{number}.{cseq}\r\nMax-Forwards: 70\r\n"
+            f"From: <sip:{sender}@example.com>;tag=raw{number}\r\nTo: <sip:{user}@example.com>\r\n"
+            f"Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{heads}Content-Length: {len(body)}\r\n\r\n{body}"
         )
         self._socket.sendto(request.encode(), self._server)
         while True:
             message = self._receive(f"no response to {request}")
-            if message.startswith("SIP/2.0 ") and header(message, "Call-ID") == call_id:
+            told = header(message, "Call-ID"), header(message, "CSeq")
+            if message.startswith("SIP/2.0 ") and told == (call_id, f"{cseq} {method}"):
                 return message
 
     def _receive(self, complaint: str) -> str:
@@ -106,9 +141,8 @@ class RawAgent:
         except TimeoutError:
             raise AssertionError(complaint) from None
         if message.startswith("NOTIFY "):
-            echoed = "".join(
-                f"{name}: {header(message, name)}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq")
-            )
+            echoed = "".join(f"{via}\r\n" for via in re.findall(r"(?mi)^Via:[^\r\n]*", message))
+            echoed += "".join(f"{name}: {header(message, name)}\r\n" for name in ("From", "To", "Call-ID", "CSeq"))
             self._socket.sendto(f"SIP/2.0 200 OK\r\n{echoed}Content-Length: 0\r\n\r\n".encode(), self._server)
             self._notifies.append(message)
         return message

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from running import Program
+from ways import OPEN_UDP, Way, password_of
 
 CONFIG = """\
 poll_method epoll
 sip_listen 127.0.0.1:0
-net_interface 127.0.0.1
+{trusted}net_interface 127.0.0.1
 dns_server 127.0.0.1:{dns_port}
 audio_player none
 audio_source none
@@ -34,10 +35,13 @@ ONLINE, OFFLINE, QUIT = "[", "]", "q"
 class Softphone(Program):
     """One baresip with its trace of SIP messages on."""
 
-    def __init__(self, folder: Path, *, dns_port: int, account: str = "", contacts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, dns_port: int, account: str = "", contacts: tuple[str, ...] = (), way: Way = OPEN_UDP
+    ) -> None:
         folder.mkdir()
+        trusted = f"sip_cafile {way.authority}\n" if way.transport == "tls" else ""
         modules = next((place for place in MODULES if Path(place).is_dir()), MODULES[0])
-        (folder / "config").write_text(CONFIG.format(dns_port=dns_port, modules=modules))
+        (folder / "config").write_text(CONFIG.format(dns_port=dns_port, modules=modules, trusted=trusted))
         (folder / "accounts").write_text(f"{account or '# none'}\n")
         lines = [f'"{name}" <sip:{name}@example.com>;presence=p2p\n' for name in contacts]
         (folder / "contacts").write_text("".join(lines) or "# none\n")
@@ -62,10 +66,11 @@ class Softphone(Program):
         return re.findall(rf"(?m)^SIP/2\.0 (\d+ .+)\n(?:(?!CSeq:).+\n)*CSeq: \d+ {method}$", self.output)
 
 
-def account_of(user: str, server_port: int, *, transport: str = "udp", mwi: bool = False) -> str:
+def account_of(user: str, server_port: int, *, way: Way = OPEN_UDP, mwi: bool = False) -> str:
     """Write the line of an account that registers, publishes and subscribes through the server."""
-    way_out = f'outbound="sip:127.0.0.1:{server_port};transport={transport}"'
-    return f"<sip:{user}@example.com>;{way_out};regint=60;pubint=60;mwi={'yes' if mwi else 'no'}"
+    way_out = f'outbound="sip:127.0.0.1:{server_port};transport={way.transport}"'
+    proof = f";auth_user={user};auth_pass={password_of(user)}" if way.challenged else ""
+    return f"<sip:{user}@example.com>;{way_out};regint=60;pubint=60;mwi={'yes' if mwi else 'no'}{proof}"
 
 
 @contextmanager

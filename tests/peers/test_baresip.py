@@ -1,45 +1,30 @@
 """baresip publishes, watches and reads its mailbox. It registers first, and does so with a 200 only."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rawagent import BUSY, RawAgent
-from running import Server, needs, running_server
-from softphone import OFFLINE, ONLINE, QUIT, Softphone, account_of, silent_name_server
+from rawagent import BUSY, SUMMARY, RawAgent
+from running import Server, needs
+from softphone import OFFLINE, ONLINE, QUIT, Softphone, account_of
+from traces import keep, messages
+from ways import Way, ways
 
 pytestmark = needs("baresip")
 
 Phone = Callable[..., Softphone]
+Run = Callable[[Softphone], Softphone]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running_server(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def carol(server: Server) -> Iterator[RawAgent]:
-    agent = RawAgent(server.port)
-    yield agent
-    agent.close()
-
-
-@pytest.fixture
-def phone(server: Server, tmp_path: Path) -> Iterator[Phone]:
+def phone(way: Way, server: Server, run: Run, dns_port: int, tmp_path: Path) -> Phone:
     """Start a baresip for a user; all are stopped at the end, and none may have asked a name server."""
-    with ExitStack() as stack:
-        dns_port = stack.enter_context(silent_name_server())
 
-        def start(user: str, *contacts: str, account: bool = True, transport: str = "udp") -> Softphone:
-            line = account_of(user, server.port, transport=transport) if account else ""
-            started = Softphone(tmp_path / user, dns_port=dns_port, account=line, contacts=contacts)
-            stack.callback(started.stop)
-            return started
+    def start(user: str, *contacts: str, account: bool = True) -> Softphone:
+        line = account_of(user, server.port_of(way.transport), way=way) if account else ""
+        return run(Softphone(tmp_path / user, dns_port=dns_port, account=line, contacts=contacts, way=way))
 
-        yield start
+    return start
 
 
 def test_baresip_publishes_what_its_keys_say(phone: Phone, carol: RawAgent):
@@ -83,20 +68,23 @@ def test_baresip_shows_what_another_publishes(phone: Phone, carol: RawAgent):
         bob.wait_status("alice", status)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_one_baresip_shows_what_another_publishes(transport: str, phone: Phone):
-    bob = phone("bob", "alice", transport=transport)
+@pytest.mark.parametrize("way", ways("udp", "tcp", "tls", algorithms=("", "MD5")), indirect=True, ids=str)
+def test_one_baresip_shows_what_another_publishes(way: Way, phone: Phone) -> None:
+    bob = phone("bob", "alice")
     bob.wait_status("alice", "Offline")
 
-    alice = phone("alice", transport=transport)
+    alice = phone("alice")
     bob.wait_status("alice", "Online")
     alice.type(OFFLINE)
     bob.wait_status("alice", "Offline")
 
     bob.type(QUIT)
     bob.wait_exit()
+    trace = messages(bob.output)
     assert "Subscription-State: terminated;reason=timeout" in bob.output
-    assert f"SIP/2.0/{transport.upper()} 127.0.0.1" in bob.sent("SUBSCRIBE")[0]
+    assert f"SIP/2.0/{way.transport.upper()} 127.0.0.1" in bob.sent("SUBSCRIBE")[0]
+    assert {message.status for message in trace} == ({0, 200, 401} if way.challenged else {0, 200})
+    keep("baresip", way, trace)
 
 
 def test_baresip_reads_its_mailbox(phone: Phone, server: Server, carol: RawAgent):
@@ -107,6 +95,14 @@ def test_baresip_reads_its_mailbox(phone: Phone, server: Server, carol: RawAgent
     alice.type(f"/uanew {account_of('alice', server.port, mwi=True)}\n")
 
     alice.wait_for(r"----- MWI for sip:alice@example\.com -----\nMessages-Waiting: no\n")
-    summary = "Messages-Waiting: yes\r\nMessage-Account: sip:alice@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
-    carol.publish_body("alice", "message-summary", "application/simple-message-summary", summary)
+    carol.publish_body("alice", "message-summary", "application/simple-message-summary", SUMMARY)
     alice.wait_for(r"Messages-Waiting: yes\n.*\nVoice-Message: 2/8 \(0/2\)")
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("SHA-256", "SHA-256,MD5")), indirect=True, ids=str)
+def test_baresip_gives_up_at_a_challenge_other_than_one_with_md5(way: Way, phone: Phone) -> None:
+    """Why `auth.algorithms` is MD5 alone unless an operator knows better."""
+    alice = phone("alice")
+    alice.wait_for(r"reg: sip:alice@example\.com: Register: ")
+    assert alice.answers("REGISTER") == ["401 Unauthorized"]
+    assert not any(message.header("Authorization") for message in messages(alice.output))

@@ -1,13 +1,14 @@
 """SIPp plays the scenarios beside this file: every response and every NOTIFY must be the one written there."""
 
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from rawagent import RawAgent
-from running import Program, Server, needs, running_server
+from running import Program, Server, needs
+from traces import keep, messages
+from ways import Way, password_of, ways
 
 pytestmark = needs("sipp")
 
@@ -33,8 +34,16 @@ class Sipp(Program):
         self._messages = folder / f"{scenario}-{mode}-messages.txt"
         super().__init__(
             [
-                *("sipp", f"127.0.0.1:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-s", user),
+                *(
+                    "sipp",
+                    f"127.0.0.1:{server.port_of('udp' if mode == UDP else 'tcp')}",
+                    "-sf",
+                    str(SCENARIOS / f"{scenario}.xml"),
+                    "-s",
+                    user,
+                ),
                 *("-i", "127.0.0.1", "-p", str(free_port()), "-ci", "127.0.0.1", "-t", mode),
+                *("-au", user, "-ap", password_of(user)),
                 *("-m", str(calls), "-l", str(calls), "-r", "200", "-nostdin"),
                 *("-timeout", "30", "-timeout_error", "-recv_timeout", "25000", "-default_behaviors", "abortunexp"),
                 *("-trace_err", "-error_file", str(self._errors)),
@@ -43,26 +52,17 @@ class Sipp(Program):
             folder,
         )
 
+    @property
+    def errors(self) -> str:
+        """What went wrong, in its words."""
+        return self._errors.read_text() if self._errors.exists() else ""
+
     def succeed(self) -> str:
         """Wait for the end and return all that passed on the wire; every call must have gone as written."""
         status = self.wait_exit()
         messages = self._messages.read_text() if self._messages.exists() else ""
-        errors = self._errors.read_text() if self._errors.exists() else ""
-        assert status == 0, f"SIPp ended with {status}\n{errors}\n{messages[-8000:]}\n{self.output[-4000:]}"
+        assert status == 0, f"SIPp ended with {status}\n{self.errors}\n{messages[-8000:]}\n{self.output[-4000:]}"
         return messages
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running_server(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def carol(server: Server) -> Iterator[RawAgent]:
-    agent = RawAgent(server.port)
-    yield agent
-    agent.close()
 
 
 def play(scenario: str, server: Server, folder: Path, *, mode: str, calls: int = 1) -> str:
@@ -127,3 +127,27 @@ def test_every_watcher_of_sipp_sees_what_sipp_publishes(mode: str, server: Serve
 
     # Each was told of the change, and once more in its last NOTIFY.
     assert messages.count("<basic>open</basic>") == 2 * watchers
+
+
+@pytest.mark.parametrize("way", ways("udp", "tcp", algorithms=("MD5", "MD5,SHA-256")), indirect=True, ids=str)
+def test_sipp_proves_who_it_is(way: Way, server: Server, carol: RawAgent, tmp_path: Path):
+    carol.subscribe("alice")
+    carol.wait_notify("<basic>closed</basic>")
+
+    said = play("proven", server, tmp_path, mode=UDP if way.transport == "udp" else TCP)
+
+    carol.wait_notify("<basic>open</basic>")
+    carol.wait_notify("<basic>closed</basic>")
+    trace = messages(said.replace("\r", ""))
+    assert [message.status for message in trace].count(401) == 6
+    keep("sipp", way, trace)
+
+
+@pytest.mark.parametrize("way", ways("udp", algorithms=("SHA-256",)), indirect=True, ids=str)
+def test_sipp_of_debian_knows_md5_only(way: Way, server: Server, tmp_path: Path):
+    sipp = Sipp("proven", server, tmp_path)
+    try:
+        assert sipp.wait_exit() != 0
+        assert "authentication must use MD5" in sipp.errors
+    finally:
+        sipp.stop()

@@ -51,7 +51,7 @@ def test_publish_watch_notified_over_udp(server: Listeners) -> None:
     with UdpAgentV6(port) as agent:
         heard = Watcher(agent, "alice").subscribe()
         assert heard.status == 200
-        assert heard["Contact"].endswith(f"@[::1]:{port}>")
+        assert f"@[::1]:{port}" in heard["Contact"]
         assert f";rport={agent.port}" in heard["Via"]
         assert agent.notify()["Via"].startswith(f"SIP/2.0/UDP [::1]:{port};")
         assert agent.publish("alice", pidf("alice", ("t", "open", "here"))).status == 200
@@ -62,7 +62,7 @@ def test_publish_watch_notified_over_tcp(server: Listeners) -> None:
     port = server.at("tcp", "::1")[1]
     with StreamAgent("TCP", socket.create_connection(("::1", port), PATIENCE_S)) as agent:
         heard = Watcher(agent, "bob").subscribe()
-        assert heard["Contact"].endswith(f"@[::1]:{port};transport=tcp>")
+        assert f"@[::1]:{port};transport=tcp" in heard["Contact"]
         assert agent.notify()["Via"].startswith(f"SIP/2.0/TCP [::1]:{port};")
         assert agent.publish("bob", pidf("bob", ("t", "open", "here"))).status == 200
         assert notes(agent.notify().body) == {"t": "here"}

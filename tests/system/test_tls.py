@@ -41,7 +41,7 @@ def publish_watch_notified(server: Listeners, agent: StreamAgent, user: str) -> 
     assert heard.status == 200
     host, port = agent.stream.socket.getpeername()[:2]
     literal = f"[{host}]" if ":" in host else host
-    assert f"@{literal}:{port};transport=tls>" in heard["Contact"]
+    assert f"@{literal}:{port};transport=tls" in heard["Contact"]
     notify = agent.notify()
     assert notify["Via"].startswith(f"SIP/2.0/TLS {literal}:{port};")
     assert agent.publish(user, pidf(user, ("t", "open", "here"))).status == 200

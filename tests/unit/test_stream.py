@@ -11,7 +11,7 @@ from presence._fastcore import CSEQ_STRIDE, Fanout, Framer, Message, ServerTrans
 from presence.tally import Tally
 from presence.transport.bounds import Bounds
 from presence.transport.connection import WRITE_LIMIT_BYTES
-from presence.transport.stream import Limits, StreamListener
+from presence.transport.stream import SWITCHES_MOST, Limits, StreamListener
 from presence.transport.udp import UdpListener, own_address
 
 NOW = 1_700_000_000.0
@@ -24,7 +24,7 @@ class Rim:
 
     def __init__(self, max_connections: int = 10) -> None:
         self.at = NOW
-        self.table = Fanout(bytes(range(16)), NOW)
+        self.table = Fanout(bytes(range(16)), NOW, datagram_most=1300)
         self.tally = Tally()
         self.requests: list[Message] = []
         self.listener = StreamListener("tcp", "127.0.0.1", 0, Limits(), Bounds(max_connections, max_connections))
@@ -420,3 +420,28 @@ def test_answers_to_notifies_go_to_the_table_and_keep_the_connection() -> None:
             assert rim.table.take_events() == [(slots[2], "failed", 481, 0)]
 
     asyncio.run(scenario())
+
+
+async def switch_many() -> None:
+    async with started() as rim:
+        udp = rim.table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
+        rim.table.pair_links(udp, rim.listener.link)
+        slots = [rim.subscribe(1, number=number) for number in range(SWITCHES_MOST + 50)]
+        for number, slot in enumerate(slots):
+            # Nobody answers there; no two are alike.
+            rim.table.set_target(slot, udp, f"127.1.{number // 250}.{number % 250 + 1}", 1)
+        rim.table.set_body(rim.gid, 1, b"Content-Type: text/plain\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000)
+        rim.table.notify_group(rim.gid)
+        while rim.table.pump(rim.at):
+            pass
+        for _, flow, host, port, data, delivered in list(rim.table.outbox):
+            rim.listener.deliver(flow, host, port, data, delivered)
+        rim.table.outbox.clear()
+        assert rim.table.counters()["switched"] == len(slots)
+        assert rim.table.counters()["fallen_back"] == 50
+        await until(lambda: rim.table.counters()["fallen_back"] == len(slots))
+        assert sum(rim.table.switched(slot) for slot in slots) == 0
+
+
+def test_rfc3261_18_1_1_no_more_connections_are_tried_at_once_than_a_bound() -> None:
+    asyncio.run(switch_many())
