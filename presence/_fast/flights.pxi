@@ -346,7 +346,7 @@ cdef class NotifyFlights(WatcherTable):
             return
         self.land(row)
         self.failed += 1
-        if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408)):
+        if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408 or row.flags & FLAG_ASKED)):
             self.report(slot, EVENT_ENDED, status, row.group)
             self.release_row(slot)
         elif row.state == ROW_TERMINATED:

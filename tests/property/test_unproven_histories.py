@@ -21,7 +21,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(
             (
-                *("notify", "notify", "group", "move", "doubt", "believe", "answer", "trying", "refuse", "lost"),
+                *("notify", "notify", "group", "move", "doubt", "believe", "answer", "trying", "refuse", "lost", "cut"),
                 *("settle", "finish", "release", "resend", "wait", "wait", "long wait", "subscribe", "subscribe"),
             )
         ),
@@ -41,6 +41,8 @@ class World:
         self.gid = self.table.add_group(b"presence")
         self.slots: set[int] = set()
         self.flying: dict[int, Message] = {}
+        self.flying_to: dict[int, str] = {}
+        """Where the newest went, of rows that have gone nowhere else since."""
         self.sent: Counter[int] = Counter()
         """Messages since the target of a row has been in doubt."""
         self.number = 0
@@ -62,7 +64,7 @@ class World:
             messages = list(Framer().feed(data))
             assert len(messages) == len(slots)
             for message, slot in zip(messages, slots, strict=True):
-                self.flying[slot] = message
+                self.flying[slot], self.flying_to[slot] = message, self.table.target(slot)[0]
                 if unproven[slot]:
                     self.sent[slot] += 1
                     assert self.sent[slot] == 1
@@ -78,7 +80,10 @@ class World:
 
     def answer(self, slot: int, status: int) -> None:
         if slot in self.flying:
+            unproven = self.table.unproven(slot)
             self.table.match(parse(sip.answer(self.flying[slot], status)), self.now)
+            if unproven and slot not in self.flying_to and self.table.state(slot) != "free":
+                assert self.table.unproven(slot)
 
     def step(self, what: str, which: int, host: int) -> None:
         table = self.table
@@ -99,10 +104,11 @@ class World:
         if what == "notify":
             table.notify(slot)
         elif what == "move":
-            moved = table.target(slot)[0] != HOSTS[host]
-            table.set_target(slot, host % 2, HOSTS[host], 5060)
-            if moved and not table.unproven(slot):
+            if table.target(slot)[0] != HOSTS[host]:
+                # Another target, which may get its own, and for which nobody can answer what went to the one before.
                 self.sent[slot] = 0
+                self.flying_to.pop(slot, None)
+            table.set_target(slot, host % 2, HOSTS[host], 5060)
         elif what == "doubt":
             if not table.unproven(slot):
                 self.sent[slot] = 0
@@ -112,7 +118,12 @@ class World:
         elif what in ("answer", "trying", "refuse"):
             self.answer(slot, {"answer": 200, "trying": 100, "refuse": 503}[what])
         elif what == "lost":
+            if table.flight(slot) == "flying":
+                # No connection could be opened: nothing has arrived.
+                self.sent[slot] = 0
             table.fail_flight(slot, 503)
+        elif what == "cut":
+            table.fail_flight(slot, 503, carried=True)
         elif what == "settle":
             table.settle(slot)
         elif what == "resend":

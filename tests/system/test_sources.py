@@ -1,5 +1,6 @@
 """Limits on real sockets: two sources on loopback, and a victim that is a socket of its own."""
 
+import contextlib
 import socket
 from pathlib import Path
 from time import monotonic, sleep
@@ -7,6 +8,7 @@ from time import monotonic, sleep
 import pytest
 import sip
 from process import ServerProcess, until
+from secure import Lab, Listeners, StreamAgent, WebSocketAgent, tls_agent
 from wire import RECEIVE_BYTES, Stream, TcpAgent, UdpAgent, Watcher, pidf
 
 from presence._fastcore import parse
@@ -141,4 +143,53 @@ def test_a_silent_victim_gets_one_datagram_of_each_of_ten_subscriptions(tmp_path
         # One that speaks for itself is nobody's victim.
         assert Watcher(mallory).subscribe().status == 200
         mallory.notify()
+        server.assert_calm()
+
+
+# ---- every kind of connection ----
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("certificates"))
+
+
+EVERY_KIND = ("udp:127.0.0.1:0", "tcp:127.0.0.1:0", "tls:127.0.0.1:0", "ws:127.0.0.1:0", "wss:127.0.0.1:0")
+
+
+def connected(lab: Lab, server: Listeners, kind: str) -> StreamAgent | WebSocketAgent:
+    address = server.at(kind)
+    if kind == "tls":
+        return tls_agent(address, lab.trusting())
+    return WebSocketAgent(address, lab.trusting() if kind == "wss" else None)
+
+
+@pytest.mark.parametrize("kind", ["tls", "ws", "wss"])
+def test_secure_and_web_connections_above_the_rate_are_slowed_down_too(lab: Lab, tmp_path: Path, kind: str) -> None:
+    # Longer held back than a message may take: it is late through the server alone.
+    limits = ("limits.source_rate=20", "limits.source_burst=5", "server.message_timeout_s=1")
+    options = (*lab.options(), *(f"--set={limit}" for limit in limits))
+    with (
+        Listeners(tmp_path, *EVERY_KIND, options=options) as server,
+        contextlib.closing(connected(lab, server, kind)) as alice,
+    ):
+        began = monotonic()
+        for _ in range(2):
+            for _ in range(30):
+                alice.send(sip.request("OPTIONS", OPTIONS, via=f"SIP/2.0/{alice.via}"))
+            assert [alice.response().status for _ in range(30)] == [200] * 30
+        assert monotonic() - began > 1.0
+        assert dropped(server, "held back") >= 1
+        assert dropped(server, "message timeout") == 0
+        server.assert_calm()
+
+
+def test_denied_addresses_get_no_connection_of_any_kind(lab: Lab, tmp_path: Path) -> None:
+    options = (*lab.options(), "--set=limits.deny=127.0.0.2/32")
+    with Listeners(tmp_path, *EVERY_KIND, options=options) as server:
+        for kind in ("tcp", "tls", "ws", "wss"):
+            connection = socket.create_connection(server.at(kind), 10, source_address=("127.0.0.2", 0))
+            with connection, pytest.raises(ConnectionError):
+                Stream(connection).receive()
+        assert dropped(server, "denied address") == 4
         server.assert_calm()
