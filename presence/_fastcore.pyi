@@ -585,6 +585,7 @@ class Subscribing:
         boot: int,
         domains: frozenset[str],
         asserted: dict[int, Any],
+        shared: set[int],
         nat: bool = ...,
         *,
         trusted: tuple[IPv4Network | IPv6Network, ...] = ...,

@@ -49,6 +49,7 @@ class Ordinary:
             book.boot,
             limits.domains,
             book.asserted,
+            book.shared,
             limits.aiming.nat,
             trusted=limits.trusted,
             unproven_per_target=limits.unproven_per_target,
