@@ -29,7 +29,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="module")
 def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
     folder = tmp_path_factory.mktemp("server")
-    options = (*lab.options(), "--set=server.handshake_timeout_s=1")
+    options = (*lab.options(), "--set=server.handshake_timeout_s=4")
     with Listeners(folder, "tls:127.0.0.1:0", "tls:[::1]:0", "udp:127.0.0.1:0", options=options) as server:
         yield server
         server.assert_calm()

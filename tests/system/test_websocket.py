@@ -28,7 +28,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="module")
 def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
     entries = ("ws:127.0.0.1:0", "wss:127.0.0.1:0", "ws:[::1]:0", "udp:127.0.0.1:0", "tcp:127.0.0.1:0")
-    limits = ("handshake_timeout_s=1", "message_timeout_s=2", "max_message_bytes=20000")
+    limits = ("handshake_timeout_s=4", "message_timeout_s=2", "max_message_bytes=20000")
     options = (*lab.options(), *(f"--set=server.{limit}" for limit in limits))
     with Listeners(tmp_path_factory.mktemp("server"), *entries, options=options) as server:
         yield server
