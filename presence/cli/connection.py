@@ -101,7 +101,7 @@ def sip_uri(text: str) -> str:
         scheme = parse_uri(text).scheme
     except BadRequest:
         raise argparse.ArgumentTypeError(f"{text!r} is not a SIP URI such as sip:alice@example.com") from None
-    if scheme != "sip":
+    if scheme not in ("sip", "sips"):
         raise argparse.ArgumentTypeError(f"unknown scheme {scheme!r}: say sip:, as in sip:alice@example.com")
     return text
 
@@ -120,8 +120,11 @@ def server(text: str) -> Listener:
 
 
 def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """Return whom the options say to trust as a server, None without TLS; raises Failed."""
+    """Return whom the options say to trust as a server, None without TLS; raises ConfigError and Failed."""
     if args.server.transport != "tls":
+        if args.presentity[:5].lower() == "sips:":
+            # RFC 3261 section 26.2.2: every hop is secured, the first one too.
+            raise ConfigError(f"{args.presentity} is reached over TLS only: say --server tls:ADDRESS:PORT")
         return None
     try:
         return trusting(args.ca, insecure=args.insecure)

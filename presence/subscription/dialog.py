@@ -77,6 +77,11 @@ class Dialog(NamedTuple):
         """Return where requests in the dialog go first; raises BadRequest."""
         return next_hop(parse_uri(parse_name_addr(self.route[0]).uri if self.route else self.contact))
 
+    def is_secure(self, request_uri: str) -> bool:
+        """Whether our Contact must be a SIPS URI (RFC 3261 section 12.1.1)."""
+        first = parse_name_addr(self.route[0]).uri if self.route else self.contact
+        return any(uri[:5].lower() == "sips:" for uri in (request_uri, first))
+
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
         return address_request(self.contact, self.route)
