@@ -134,7 +134,7 @@ clean: ## Remove what was made, except var/ with the database
 # As root the programs of others are installed too; without, those that are missing have their tests skipped.
 .make/peers: .make/core
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core linphone-cli; fi
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends sip-tester baresip-core linphone-cli kamailio; fi
 	$(PIP) install --editable '.[dev,peers]'
 	@if command -v npm > /dev/null; then \
 	    npm install --silent --no-audit --no-fund --prefix .make/node sip.js@0.21.2 ws@8; fi

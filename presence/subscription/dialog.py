@@ -25,6 +25,9 @@ MAX_DIALOG_BYTES = 10_000
 
 MAX_EVENT_ID_BYTES = 1000
 
+_BARE_OTHER = re.compile(r"(?!sips?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""The beginning of a URI that is no SIP one and stands without brackets."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
@@ -125,7 +128,7 @@ def read_contact(request: Message) -> str:
     values = request.values("Contact")
     if not values:
         raise BadRequest("Missing Contact")
-    addresses = [parse_name_addr(value).uri for value in values]
+    addresses = [parse_name_addr(value).uri for value in values if _BARE_OTHER.match(value) is None]
     addresses = [uri for uri in addresses if uri.partition(":")[0].lower() in ("sip", "sips")]
     if len(addresses) > 1:
         raise BadRequest("More Than One Contact")

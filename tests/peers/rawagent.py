@@ -141,9 +141,8 @@ class RawAgent:
         except TimeoutError:
             raise AssertionError(complaint) from None
         if message.startswith("NOTIFY "):
-            echoed = "".join(
-                f"{name}: {header(message, name)}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq")
-            )
+            echoed = "".join(f"{via}\r\n" for via in re.findall(r"(?mi)^Via:[^\r\n]*", message))
+            echoed += "".join(f"{name}: {header(message, name)}\r\n" for name in ("From", "To", "Call-ID", "CSeq"))
             self._socket.sendto(f"SIP/2.0 200 OK\r\n{echoed}Content-Length: 0\r\n\r\n".encode(), self._server)
             self._notifies.append(message)
         return message

@@ -256,7 +256,8 @@ class History:
 
 def lapsed(watch: Subscription) -> bool:
     """Whether the subscription has run out as far as its watcher knows; the NOTIFY that says so may die in a crash."""
-    if not watch.notifies or (watch.response is not None and watch.response.expires == 0):
+    if not watch.notifies or watch.response is None or watch.response.expires == 0:
+        # It asked to end, or what it asked for last was never answered.
         return True
     newest = watch.newest
     told_at = max(at for at, message in watch.agent.arrivals if message.branch == newest.branch)
