@@ -13,7 +13,7 @@ from typing import Any
 from presence.agents.display import CONTENT_TYPES, clean
 from presence.errors import BadRequest, ConfigError, PresenceError
 from presence.shape import Listener, parse_listener, write_address
-from presence.sip.challenge import Answerer
+from presence.sip.challenge import Answerer, realm_of
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
 from presence.transport.client import Unreachable, trusting
@@ -163,8 +163,11 @@ def failure(answer: Answer, args: argparse.Namespace, reason: str) -> Failed:
             hint = ": nothing is published under this entity-tag"
         elif answer.status == 489 and (known := answer.response.header("Allow-Events")):
             hint = f": the server knows {clean(known)}"
-        elif answer.status == 401:
-            hint = f": is --user right, and the password of --password-file or {PASSWORD_VARIABLE}?"
+        elif answer.status in (401, 407):
+            # RFC 3261 section 22.1: whoever has to find the password is told which one.
+            realm = realm_of(answer.response)
+            hint = f" for {clean(realm)}" if realm else ""
+            hint += f": is --user right, and the password of --password-file or {PASSWORD_VARIABLE}?"
         return Failed(f"{where} answered {answer.status} {clean(answer.reason)}{hint}")
     if answer.status == 503:
         return unreachable(args.server, reason or "Service Unavailable")

@@ -1,10 +1,10 @@
 """CANCEL (RFC 3261 section 9.2): heard when it means a request that is known, and without effect on any but INVITE."""
 
 import pytest
+import sip
+from net import Agent, Network, Subscription
 
 from presence._fastcore import Message
-from tests import sip
-from tests.net import Agent, Network, Subscription
 
 ALICE = "sip:alice@example.com"
 

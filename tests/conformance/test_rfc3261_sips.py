@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+import sip
+from net import Agent, Network
 
 from presence._fastcore import Message
-from tests import sip
-from tests.net import Agent, Network
 
 SIPS = "sips:alice@example.com"
 TLS_LOCAL = "tls:127.0.0.1:5061"
@@ -59,6 +59,13 @@ def test_rfc3261_12_1_1_a_sips_request_uri_makes_our_contact_one(net: Network, u
     ]
 
 
+def test_rfc3857_6_2_watcher_information_takes_sips_uris(bob: Agent) -> None:
+    watch = bob.subscribe(uri=SIPS, event="presence.winfo")
+    assert watch.state == "active"
+    assert contact_of(watch.newest) == contact_of(watch.response)
+    assert is_secure(contact_of(watch.response))
+
+
 @pytest.mark.parametrize(
     ("routes", "secure"),
     [
@@ -73,9 +80,7 @@ def test_rfc3261_12_1_1_of_record_route_the_topmost_counts(net: Network, routes:
 
 
 @pytest.mark.parametrize(("route", "secure"), [("", True), ("Record-Route: <sip:127.0.0.1:5070;lr>", False)])
-def test_rfc3261_12_1_1_contact_counts_without_record_route(
-    net: Network, bob: Agent, route: str, secure: bool
-) -> None:
+def test_rfc3261_12_1_1_contact_counts_without_record_route(net: Network, bob: Agent, route: str, secure: bool) -> None:
     heads = (route,) if route else ()
     watch = bob.subscribe(*heads, contact="<sips:bob@127.0.0.1:5070>")
     assert contact_of(watch.response).startswith("<sips:" if secure else "<sip:")

@@ -188,6 +188,14 @@ def test_rfc3261_12_1_1_a_dialog_begun_with_sips_has_sips_contacts_and_its_notif
             assert (notify["Contact"], notify["Via"][:12]) == (ours, "SIP/2.0/TLS ")
 
 
+def test_rfc3858_7_watcher_information_goes_over_tls(lab: Lab, server: Listeners) -> None:
+    with tls_agent(server.at("tls"), lab.trusting()) as agent:
+        assert Watcher(agent, "private", "presence.winfo", scheme="sips").subscribe().status == 200
+        notify = agent.notify()
+        assert notify["Via"].startswith("SIP/2.0/TLS ")
+        assert b"<watcherinfo" in notify.body
+
+
 # ---- client certificates ----
 
 

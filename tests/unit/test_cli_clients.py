@@ -113,9 +113,12 @@ def test_a_server_that_is_silent(capsys):
         (["publish", ALICE, "--status", "open"], 403, b"", "answered 403 Because"),
         (["publish", ALICE, "--remove", "x"], 412, b"", "412 Because: nothing is published under this entity-tag"),
         (["watch", ALICE], 489, b"Allow-Events: dialog\r\n", "489 Because: the server knows dialog"),
+        (["watch", ALICE], 401, b'WWW-Authenticate: Digest realm="the lab", nonce="n"\r\n', "for the lab: is --user"),
+        (["watch", ALICE], 407, b'Proxy-Authenticate: Digest realm="b", nonce="n"\r\n', "407 Because for b: is --user"),
+        (["watch", ALICE], 401, b"", "401 Because: is --user right"),
     ],
 )
-def test_a_refusal_is_told_with_its_reason(command, status, headers, words, capsys):
+def test_a_refusal_is_told_with_its_reason_and_its_realm(command, status, headers, words, capsys):
     with socket.socket(type=socket.SOCK_DGRAM) as refusing:
         refusing.bind(("127.0.0.1", 0))
         refusing.settimeout(30)
