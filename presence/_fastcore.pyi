@@ -61,6 +61,9 @@ class Message:
     def via_host(self) -> str:
         """The host of the top Via's sent-by, an IPv6 address without its brackets."""
     @property
+    def via_port(self) -> int:
+        """The port of the top Via's sent-by, 0 without one."""
+    @property
     def event(self) -> str: ...
     @property
     def event_id(self) -> str: ...
