@@ -28,6 +28,8 @@ MAX_EVENT_ID_BYTES = 1000
 _BARE_OTHER = re.compile(r"(?!sips?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """The beginning of a URI that is no SIP one and stands without brackets."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
@@ -141,9 +143,9 @@ def read_contact(request: Message) -> str:
 def without_tag(value: str) -> str:
     """Return a From or To with its display name and parameters as they came, all but the tag."""
     address = parse_name_addr(value)
-    if value.isprintable():
+    if value.isprintable() or not _CONTROL.search(value):
         return cut_tag(value)
-    # Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
+    # Bytes that are no UTF-8 stay as they are. Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
     text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":
