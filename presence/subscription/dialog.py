@@ -145,7 +145,8 @@ def without_tag(value: str) -> str:
     address = parse_name_addr(value)
     if value.isprintable() or not _CONTROL.search(value):
         return cut_tag(value)
-    # Bytes that are no UTF-8 stay as they are. Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
+    # Bytes that are no UTF-8 stay as they are. Control characters go no further, though a quoted-string may hold
+    # them (RFC 4475 section 3.1.1.2).
     text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":
