@@ -52,6 +52,8 @@ class History:
         for agent in self.watchers:
             agent.strict = True
         self.watches: list[Subscription] = []
+        self.left: list[Subscription] = []
+        """Those that asked to end. The last NOTIFY may die in a crash; who then asks again begins anew."""
         self.failed: set[Agent] = set()
         """Watchers that refused a NOTIFY: what was in it they may not know until they ask."""
 
@@ -117,6 +119,8 @@ class History:
         expires = self.random.choice((30, 900))
         if mine and what < 0.6:
             watch = self.random.choice(mine)
+            if what < 0.15:
+                self.left.append(watch)
             watch.send(expires=0 if what < 0.15 else expires)
             return
         # Only the presentity may ask who watches it.
@@ -213,9 +217,10 @@ class History:
         # Their SUBSCRIBE came, and neither its answer nor a NOTIFY got through.
         unknown = [watch for watch in self.watches if not watch.dialog.remote_tag and watch.response is None]
         perhaps = wanted + Counter(watch.agent.uri for watch in unknown if watch.event == "presence")
+        missed = self.failed | self.net.cut_off
         for watch in answered:
             if watch.event == "presence.winfo":
-                info = WatcherInfo.of(watch, may_miss=watch.agent in self.failed | self.net.cut_off)
+                info = WatcherInfo.of(watch, may_miss=watch.agent in missed or watch in self.left)
                 assert wanted <= info.active() <= perhaps, f"{watch.agent.name} knows of {info.active()}, not {wanted}"
             else:
                 assert texts(watch.newest) == self.model(watch.event), watch.agent.name
