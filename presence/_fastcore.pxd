@@ -266,7 +266,8 @@ cdef class ServerTransactions:
     cdef uint32_t uri_most, body_most
     cdef uint64_t plain[2]      # plain requests that came, SUBSCRIBE and PUBLISH
     cdef uint64_t accepted[2]   # and how many of them were answered 200
-    cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
+    cdef void key_of(self, const SipMsg* m, uint8_t method, uint64_t* low, uint64_t* high) noexcept nogil
+    cdef uint32_t find(self, uint64_t low, uint64_t high) noexcept nogil
     cdef uint64_t request_key_of(self, const SipMsg* m) noexcept nogil
     cdef bint enlist_request(self, const SipMsg* m, uint32_t index) noexcept nogil
     cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil

@@ -62,6 +62,9 @@ class Message:
     def via_host(self) -> str:
         """The host of the top Via's sent-by, an IPv6 address without its brackets."""
     @property
+    def via_port(self) -> int:
+        """The port of the top Via's sent-by, 0 without one."""
+    @property
     def event(self) -> str: ...
     @property
     def event_id(self) -> str: ...
@@ -249,6 +252,8 @@ class ServerTransactions:
     def look_closer(self, request: Message) -> None:
         """Let a request that looked plain take the general way."""
     def response(self, index: int) -> bytes | None: ...
+    def cancelled(self, request: Message) -> int:
+        """Return the transaction that a CANCEL means, 0 when there is none (RFC 3261 section 9.2)."""
     def abandon(self, index: int) -> None: ...
     def tick(self, now: float) -> None: ...
     def memory(self) -> dict[str, int]:

@@ -20,6 +20,7 @@ from presence.http.app import HttpServer, build_app
 from presence.listening import Listening
 from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
+from presence.subscription.dialog import AllowedTargets
 from presence.tally import Tally
 from presence.transport.resolve import NameClient
 from presence.transport.stream import StreamListener
@@ -119,10 +120,12 @@ class Server:
             udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
             udp.guard(node.gate)
+        allowed = AllowedTargets(self.config.server.target_networks)
         for stream in self._streams:
             stream.advertised_host = self.config.server.advertised_host
             stream.attach(node.table, self.tally, self._streamed, self.clock.now)
             stream.wake = self._wake
+            stream.allows = allowed.__contains__
             stream.gate = node.gate if node.gate.active else None
             node.ways.add(stream.local, stream.link)
             # Who a server must prove to be, for those that ask.

@@ -141,14 +141,19 @@ class Network:
         self.tally = Tally()
         boot = count_start(self.store)
         self.node = Node(self.config, self.store, self.clock, self.tally, boot=boot, **self._node_arguments)
+        udp, tcp = self._listen()
+        self.node.open_ways()
+        self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
+        self.loaded = self.node.load()
+
+    def _listen(self) -> tuple[int, int]:
+        """Give the node its listeners; return their links."""
         table = self.node.table
         udp = table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
         tcp = table.add_link(-1, reliable=True, via=b"TCP 127.0.0.1:5060", contact=b"127.0.0.1:5060;transport=tcp")
         self.node.ways.add(UDP_LOCAL, udp)
         self.node.ways.add(TCP_LOCAL, tcp)
-        self.node.open_ways()
-        self._udp, self._tcp_link = UdpOrigin(self, udp), tcp
-        self.loaded = self.node.load()
+        return udp, tcp
 
     def restart(self) -> None:
         """End the node without a word and start another on its database."""

@@ -16,7 +16,7 @@ def lines(*heads: str, body: str | bytes = b"") -> bytes:
     """Write a start line and header fields, then Content-Length and the body."""
     content = body.encode() if isinstance(body, str) else body
     head = "".join(f"{line}\r\n" for line in heads)
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode("utf-8", "surrogateescape") + content
 
 
 def request(

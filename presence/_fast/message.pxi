@@ -214,6 +214,11 @@ cdef class Message:
         return self.text(self.m.via_host)
 
     @property
+    def via_port(self):
+        """The port of the top Via's sent-by, 0 without one."""
+        return self.m.via_port
+
+    @property
     def event(self):
         return self.text(self.m.event)
 

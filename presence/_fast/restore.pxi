@@ -217,6 +217,8 @@ cdef inline bint read_text(object value, Parts* parts, int part) except -1:
         parts.at[part] = PyUnicode_AsUTF8AndSize(value, &size)
     except UnicodeEncodeError:
         return False
+    if find_byte(parts.at[part], parts.at[part] + size, <char>0xF4) < parts.at[part] + size:
+        return False    # of the last planes: it may stand for bytes that are no UTF-8
     parts.size[part] = <uint32_t>min(<size_t>size, <size_t>MAX_DIALOG_BYTES + 1)
     return True
 

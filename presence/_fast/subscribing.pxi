@@ -123,7 +123,8 @@ cdef class Subscribing:
         cdef Target target
         if not read_subscriber(m, &who) or not plain_aor(m.buf, m.uri, &uri) or link >= table.link_count:
             return False
-        if table.links[link].family != AF_INET:
+        # With a SIPS URI our Contact is another (RFC 3261 section 12.1.1).
+        if table.links[link].family != AF_INET or (m.buf + m.uri.off)[3] == b"s":
             return False
         if not leads_to_contact(m, &who.contact, request.source_ip, request.source_port, self.nat):
             return False

@@ -68,14 +68,14 @@ cdef class ServerTransactions:
     def __len__(self):
         return self.pool.live
 
-    cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil:
+    cdef void key_of(self, const SipMsg* m, uint8_t method, uint64_t* low, uint64_t* high) noexcept nogil:
         cdef uint64_t a = self.seed_low, b = self.seed_high
-        cdef uint64_t more = (<uint64_t>m.via_port << 8) | m.method
+        cdef uint64_t more = (<uint64_t>m.via_port << 8) | method
         a = hash_span(m, m.via_branch, a)
         b = hash_span(m, m.via_branch, b)
         a = hash_span(m, m.via_host, a ^ more)
         b = hash_span(m, m.via_host, b ^ more)
-        if m.method == M_OTHER:
+        if method == M_OTHER:
             a = hash_span(m, m.method_name, a)
             b = hash_span(m, m.method_name, b)
         # The cookie alone names no transaction (RFC 4475 section 3.2.1).
@@ -114,18 +114,38 @@ cdef class ServerTransactions:
         index_add(&self.by_request, index)
         return False
 
+    cdef uint32_t find(self, uint64_t low, uint64_t high) noexcept nogil:
+        cdef uint32_t index = index_head(&self.by_key, low)[0]
+        while index and not (self.entries[index].key_low == low and self.entries[index].key_high == high):
+            index = self.entries[index].next
+        return index
+
+    def cancelled(self, Message request):
+        """Return the transaction that a CANCEL means, 0 when there is none (RFC 3261 section 9.2).
+
+        It is looked for under each method the scanner knows; one it does not know was refused in any case.
+        """
+        cdef uint64_t low, high
+        cdef uint32_t index
+        cdef uint8_t method
+        for method in range(M_SUBSCRIBE, M_MESSAGE + 1):
+            if method != M_CANCEL and method != M_ACK:
+                self.key_of(&request.m, method, &low, &high)
+                index = self.find(low, high)
+                if index:
+                    return index
+        return 0
+
     cdef uint32_t find_or_begin(self, const SipMsg* m, bint* found, bint* merged) noexcept nogil:
         # The index of the request's transaction; 0 when the table is full and the request goes without.
         cdef uint64_t low, high
         cdef uint32_t index
-        self.key_of(m, &low, &high)
-        index = index_head(&self.by_key, low)[0]
-        while index:
-            if self.entries[index].key_low == low and self.entries[index].key_high == high:
-                found[0] = True
-                return index
-            index = self.entries[index].next
-        found[0] = merged[0] = False
+        self.key_of(m, m.method, &low, &high)
+        index = self.find(low, high)
+        found[0] = index != 0
+        if index:
+            return index
+        merged[0] = False
         if self.pool.live >= TX_LIMIT:
             return 0
         index = take_lowest(&self.pool)

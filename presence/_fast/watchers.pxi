@@ -215,7 +215,7 @@ cdef class WatcherTable(SubscriptionHops):
                 or target.flow or target.link != link or m.cseq <= row.remote_cseq):
             return 0
         self.read_parts(row, &parts)
-        if parts.size[PART_ROUTE] or not span_equal(m.buf, m.event, group.event, group.event_size):
+        if parts.size[PART_ROUTE] or parts.size[PART_LOCAL_CONTACT] or not span_equal(m.buf, m.event, group.event, group.event_size):
             return 0
         if not span_equal(m.buf, m.event_id, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID]):
             return 0

@@ -194,13 +194,15 @@ class Watcher:
         self._asked_s = expires_s
         uri, route = self._usage.request_line() if self._usage else (self._presentity, ())
         to_tag = f";tag={self._usage.remote_tag}" if self._usage else ""
+        # RFC 3261 section 8.1.1.8: what asks for a SIPS URI has one in Contact.
+        secure = self._presentity[:5].lower() == "sips:"
         headers: Headers = (
             *route,
             ("From", f"<{self._watcher}>;tag={self._tag}"),
             ("To", f"<{self._presentity}>{to_tag}"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._cseq} SUBSCRIBE"),
-            ("Contact", f"<{self._local.contact}>"),
+            ("Contact", f"<{self._local.secure_contact if secure else self._local.contact}>"),
             ("Event", self._event),
             ("Accept", self._accept),
             ("Expires", str(expires_s)),

@@ -13,7 +13,7 @@ from typing import Any
 from presence.agents.display import CONTENT_TYPES, clean
 from presence.errors import BadRequest, ConfigError, PresenceError
 from presence.shape import Listener, parse_listener, write_address
-from presence.sip.challenge import Answerer
+from presence.sip.challenge import Answerer, realm_of
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
 from presence.transport.client import Unreachable, trusting
@@ -101,7 +101,7 @@ def sip_uri(text: str) -> str:
         scheme = parse_uri(text).scheme
     except BadRequest:
         raise argparse.ArgumentTypeError(f"{text!r} is not a SIP URI such as sip:alice@example.com") from None
-    if scheme != "sip":
+    if scheme not in ("sip", "sips"):
         raise argparse.ArgumentTypeError(f"unknown scheme {scheme!r}: say sip:, as in sip:alice@example.com")
     return text
 
@@ -120,8 +120,11 @@ def server(text: str) -> Listener:
 
 
 def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
-    """Return whom the options say to trust as a server, None without TLS; raises Failed."""
+    """Return whom the options say to trust as a server, None without TLS; raises ConfigError and Failed."""
     if args.server.transport != "tls":
+        if args.presentity[:5].lower() == "sips:":
+            # RFC 3261 section 26.2.2: every hop is secured, the first one too.
+            raise ConfigError(f"{args.presentity} is reached over TLS only: say --server tls:ADDRESS:PORT")
         return None
     try:
         return trusting(args.ca, insecure=args.insecure)
@@ -160,8 +163,11 @@ def failure(answer: Answer, args: argparse.Namespace, reason: str) -> Failed:
             hint = ": nothing is published under this entity-tag"
         elif answer.status == 489 and (known := answer.response.header("Allow-Events")):
             hint = f": the server knows {clean(known)}"
-        elif answer.status == 401:
-            hint = f": is --user right, and the password of --password-file or {PASSWORD_VARIABLE}?"
+        elif answer.status in (401, 407):
+            # RFC 3261 section 22.1: whoever has to find the password is told which one.
+            realm = realm_of(answer.response)
+            hint = f" for {clean(realm)}" if realm else ""
+            hint += f": is --user right, and the password of --password-file or {PASSWORD_VARIABLE}?"
         return Failed(f"{where} answered {answer.status} {clean(answer.reason)}{hint}")
     if answer.status == 503:
         return unreachable(args.server, reason or "Service Unavailable")

@@ -32,6 +32,11 @@ class SentBy(NamedTuple):
         parameter = f";transport={self.transport.lower()}" if self.reliable else ""
         return f"sip:{self._host}:{self.port}{parameter}"
 
+    @property
+    def secure_contact(self) -> str:
+        """The same as a SIPS URI, where `transport=tls` has no place (RFC 3261 section 26.2.2)."""
+        return f"sips:{self._host}:{self.port}"
+
     def via(self, branch: str) -> str:
         """Return the value of Via; it asks for rport (RFC 3581 section 3)."""
         return f"SIP/2.0/{self.transport} {self._host}:{self.port};rport;branch={branch}"

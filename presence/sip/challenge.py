@@ -9,6 +9,18 @@ from presence.sip.digest import ALGORITHMS, Credentials, hash_account, quote, re
 NAMES = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
+def realm_of(response: Message) -> str:
+    """Return the realm of the first digest challenge in a 401 or 407, '' without one."""
+    for value in response.headers(NAMES[response.status][0]):
+        try:
+            params = read_params(value)
+        except BadRequest:
+            continue
+        if params is not None:
+            return params.get("realm", "")
+    return ""
+
+
 class Answerer:
     """A user's name and password, and the challenge that the next request answers; without a name none is."""
 

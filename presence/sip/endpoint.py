@@ -6,7 +6,7 @@ from email.utils import formatdate
 from typing import Protocol
 from zlib import crc32
 
-from presence._fastcore import Message, ServerTransactions
+from presence._fastcore import Message, ServerTransactions, parse
 from presence.errors import (
     BadExtension,
     BadRequest,
@@ -129,7 +129,7 @@ class Endpoint:
     ) -> None:
         self.transactions = transactions
         self._tally = tally
-        self._handlers: dict[str, Handler] = {"OPTIONS": self._options}
+        self._handlers: dict[str, Handler] = {"OPTIONS": self._options, "CANCEL": self._cancel}
         self._supported: frozenset[str] = frozenset()
         self._server = self._lines = f"Server: {software}\r\n" if software else ""
         self._dated = dated
@@ -218,8 +218,8 @@ class Endpoint:
             raise BadRequest(request.error)
         parse_uri(request.uri)
         if request.method == "CANCEL":
-            # RFC 3261 section 9.2: there is no INVITE here that it could match.
-            raise UnknownSubscription("Call/Transaction Does Not Exist")
+            # Nor are its credentials or Require looked at (RFC 3261 section 9.2).
+            return
         # RFC 3261 section 8.2.1: the method is inspected before the headers.
         if request.method not in self._handlers:
             raise (MethodNotAllowed if request.method in METHODS else UnknownMethod)(headers=allow)
@@ -288,6 +288,16 @@ class Endpoint:
         if self.observer is not None:
             with suppress(Exception):
                 self.observer.faulted(error, request.call_id)
+
+    def _cancel(self, transaction: ServerTransaction, now: float) -> None:
+        """RFC 3261 section 9.2: what is no INVITE is not cancelled, and whoever asks for it is told that we heard."""
+        index = self.transactions.cancelled(transaction.request)
+        if not index:
+            raise UnknownSubscription("Call/Transaction Does Not Exist")
+        response = self.transactions.response(index)
+        if response:
+            transaction.to_tag = parse(response).to_tag.encode("utf-8", "surrogateescape")
+        transaction.reply(200)
 
     def _options(self, transaction: ServerTransaction, now: float) -> None:
         """RFC 3261 section 11.2, RFC 3903 section 7, RFC 6665 section 4.4.4."""

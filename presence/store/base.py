@@ -1,11 +1,25 @@
 """What the roles ask of a database: atomic changes, acknowledged in order, and reading."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from presence.errors import StoreError
 
 Value = str | bytes | int | float | None
+
+
+PRIVATE_USE = {surrogate: 0x100000 + surrogate for surrogate in range(0xD800, 0xE000)}
+"""What stands in the tables for a peer's bytes that are no UTF-8."""
+
+_RECEIVED = {kept: surrogate for surrogate, kept in PRIVATE_USE.items()}
+
+_KEPT = re.compile("[\U0010d800-\U0010dfff]")
+
+
+def as_received(value: Value) -> Value:
+    """Return a value of the tables with a peer's bytes that are no UTF-8 as they came."""
+    return value.translate(_RECEIVED) if isinstance(value, str) and _KEPT.search(value) else value
 
 
 Write = tuple[str, tuple[Value, ...]]

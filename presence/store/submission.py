@@ -4,7 +4,7 @@ import marshal
 from typing import NamedTuple
 
 from presence.errors import StoreError
-from presence.store.base import Done, Value
+from presence.store.base import PRIVATE_USE, Done, Value
 from presence.store.window import Change, Gone
 
 _FORMAT = 2  # of marshal: the first that every later Python reads and that writes each object out
@@ -65,13 +65,10 @@ def sift(tick: Tick) -> tuple[list[Change], list[StoreError | None]]:
     return writes, errors
 
 
-_PRIVATE_USE = {surrogate: 0x100000 + surrogate for surrogate in range(0xD800, 0xE000)}
-
-
 def storable(params: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return parameters whose text SQLite can hold.
 
     A peer's bytes that are no UTF-8 arrive as lone surrogates. They are kept as private-use characters: a
     broken display name refuses nothing, and distinct keys stay distinct.
     """
-    return tuple(value.translate(_PRIVATE_USE) if isinstance(value, str) else value for value in params)
+    return tuple(value.translate(PRIVATE_USE) if isinstance(value, str) else value for value in params)

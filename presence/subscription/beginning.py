@@ -55,7 +55,13 @@ class Beginning:
             row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
         until = until_at(now, expires_s, self._admission.limits)
         who = (transaction, package, presentity, dialog, watcher, decision, target)
-        self._submit(Draft(*who, self._table.reserve(), owner, expires_s, row_id, until, now))
+        slot = self._table.reserve()
+        if owner:
+            own_contact = self._book.kept_contact(owner)
+        else:
+            secure = dialog.is_secure(request.uri)
+            own_contact = self._book.secure_contact(slot, transaction.origin.link) if secure else ""
+        self._submit(Draft(*who, slot, owner, expires_s, row_id, until, now, own_contact))
 
     def _submit(self, draft: Draft) -> None:
         transaction, slot = draft.transaction, draft.slot
@@ -103,7 +109,7 @@ class Beginning:
                 draft.decision.reason,
                 0,
                 origin.local,
-                self._table.contact(draft.slot, origin.link).decode(),
+                draft.own_contact or self._table.contact(draft.slot, origin.link).decode(),
                 dialog.remote,
                 dialog.local,
                 int(draft.now),
@@ -154,7 +160,7 @@ class Beginning:
         self._table.fill(
             slot,
             resource.gid,
-            dialog.parts(request.event_id, local_tag),
+            dialog.parts(request.event_id, local_tag, draft.own_contact),
             owner=draft.owner,
             remote_cseq=request.cseq,
             # A fetch is not in the database: it never has to reserve CSeq numbers.

@@ -15,8 +15,8 @@ from presence.subscription.rows import Key
 from presence.subscription.ways import Ways
 from presence.values import Aor
 
-PART_REMOTE = 3
-"""Where `Fanout.dialog` has the watcher's From."""
+PART_REMOTE, PART_LOCAL_CONTACT = 3, 8
+"""Where `Fanout.dialog` has the watcher's From, and our Contact."""
 
 
 class Book:
@@ -121,6 +121,23 @@ class Book:
         if before != target.flow:
             # The connection a NOTIFY in flight went out on may be dead without anybody having said so.
             self._table.resend(slot)
+
+    def kept_contact(self, owner: int) -> str:
+        """Return our Contact of a dialog where that is a SIPS URI, which the table does not make, else ''."""
+        contact = self._table.dialog(owner)[PART_LOCAL_CONTACT].decode("utf-8", "surrogateescape")
+        return contact if contact.startswith("sips:") else ""
+
+    def secure_contact(self, slot: int, link: int) -> str:
+        """Return our Contact as a SIPS URI, '' where nobody listens for TLS.
+
+        A request with such a URI that came over UDP or TCP is served all the same: a proxy in front may end TLS, and
+        the last hop is the domain's own matter (RFC 3261 section 26.2.2). `transport=tls` says nothing there any more.
+        """
+        way = self._ways.secure(link)
+        if way is None:
+            return ""
+        contact = self._table.contact(slot, way).decode("utf-8", "surrogateescape")
+        return contact.replace("sip:", "sips:", 1).replace(";transport=tls", "", 1)
 
     def way(self, link: int, target: Target) -> int:
         """Return the listener by which the target is reached; raises Forbidden when there is none."""

@@ -28,6 +28,8 @@ MAX_EVENT_ID_BYTES = 1000
 _BARE_OTHER = re.compile(r"(?!sips?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """The beginning of a URI that is no SIP one and stands without brackets."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 
@@ -86,6 +88,11 @@ class Dialog(NamedTuple):
         """Return where requests in the dialog go first; raises BadRequest."""
         return next_hop(parse_uri(parse_name_addr(self.route[0]).uri if self.route else self.contact))
 
+    def is_secure(self, request_uri: str) -> bool:
+        """Whether our Contact must be a SIPS URI (RFC 3261 section 12.1.1)."""
+        first = parse_name_addr(self.route[0]).uri if self.route else self.contact
+        return any(uri[:5].lower() == "sips:" for uri in (request_uri, first))
+
     def request_line(self) -> tuple[str, str]:
         """Return Request-URI and the value of Route (RFC 3261 section 12.2.1.1)."""
         return address_request(self.contact, self.route)
@@ -142,9 +149,10 @@ def read_contact(request: Message) -> str:
 def without_tag(value: str) -> str:
     """Return a From or To with its display name and parameters as they came, all but the tag."""
     address = parse_name_addr(value)
-    if value.isprintable():
+    if value.isprintable() or not _CONTROL.search(value):
         return cut_tag(value)
-    # Control characters go no further, though a quoted-string may hold them (RFC 4475 section 3.1.1.2).
+    # Bytes that are no UTF-8 stay as they are. Control characters go no further, though a quoted-string may hold
+    # them (RFC 4475 section 3.1.1.2).
     text = f"{_quote(address.display)} <{address.uri}>" if address.display else f"<{address.uri}>"
     for name, value in address.params.items():
         if name != "tag":

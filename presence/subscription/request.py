@@ -80,6 +80,8 @@ class Draft(NamedTuple):
     """0 for a fetch, which is not stored."""
     until: int
     now: float
+    own_contact: str
+    """Our Contact where the watcher table does not make it."""
 
 
 class Renewal(NamedTuple):

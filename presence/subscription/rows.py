@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from presence._fastcore import CSEQ_STRIDE
 from presence.sip.headers import parse_uri, split_values
-from presence.store.base import Value, Write
+from presence.store.base import Value, Write, as_received
 from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor, SubscriptionStatus
 
@@ -69,7 +69,7 @@ class StoredSubscription(NamedTuple):
 def read_rows(rows: Iterator[tuple[Value, ...]]) -> Iterator[StoredSubscription]:
     """Turn rows into values."""
     for row in rows:
-        yield StoredSubscription(*row)  # type: ignore[arg-type]
+        yield StoredSubscription(*map(as_received, row))  # type: ignore[arg-type]
 
 
 class Key(NamedTuple):

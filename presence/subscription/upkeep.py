@@ -254,6 +254,8 @@ class Restorer:
         foreign: bool,
     ) -> None:
         reached = row.reached_cseq(self._book.boot)
+        # The table makes no SIPS URI.
+        kept_contact = row.local_contact if foreign or row.local_contact.startswith("sips:") else ""
         pending = row.status == SubscriptionStatus.PENDING
         if resource.package.authorised or decision is not ALLOW:
             pending = decision.status is not SubscriptionStatus.ACTIVE
@@ -261,7 +263,7 @@ class Restorer:
         self._table.fill(
             slot,
             resource.gid,
-            dialog.parts(row.event_id, row.to_tag if foreign else "", row.local_contact if foreign else ""),
+            dialog.parts(row.event_id, row.to_tag if foreign else "", kept_contact),
             owner=owner,
             remote_cseq=row.remote_cseq,
             cseq=reached,

@@ -12,6 +12,8 @@ _KINDS = {
 }
 
 
+SECURE = frozenset({"TLS", "WSS"})
+
 NAMES_KEPT = 10_000
 
 
@@ -45,6 +47,15 @@ class Ways:
             return link
         kind = _KINDS.get((target.transport, ":" in target.host), "")
         return link if link is not None and self._kinds.get(link) == kind else self._first.get(kind)
+
+    def secure(self, link: int) -> int | None:
+        """Return the listener a SIPS URI of ours names, None when none speaks TLS.
+
+        It is the one the request came to where that does, else the first.
+        """
+        if self._kinds[link] in SECURE:
+            return link
+        return self._first.get("TLS", self._first.get("WSS"))
 
     def reaches(self, transport: str, more: bool) -> bool:
         """Return whether there is a way out by a transport, over IPv6 when `more`."""

@@ -198,6 +198,9 @@ class Connection(asyncio.Protocol):
 
     def respond(self, request: Message, response: bytes) -> None:
         """Send a response on the connection the request came in on (RFC 3261 section 18.2.2)."""
+        if self._stream is None:
+            self._listener.answer_anew(self.peer[0], request, response)
+            return
         self.send(response)
         self._unanswered -= 1
         if self._ended and not self._unanswered:

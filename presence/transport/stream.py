@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from presence import logbook
 from presence._fastcore import Fanout, Gate, Message
+from presence.sip.location import PORTS
 from presence.tally import Tally
 from presence.transport.bounds import Bounds, Patience
 from presence.transport.connection import Connection
@@ -20,10 +21,16 @@ CONNECT_TIMEOUT_S = 10.0
 SWITCH_TIMEOUT_S = 2.0
 """The same where UDP is the other way: a peer without TCP may well have a firewall that says nothing."""
 
+ANSWERS_MOST = 64
+"""Connections being opened, above which none is for an answer: whoever hangs up must not keep NOTIFYs waiting."""
+
 SWITCHES_MOST = 256
 """Connections being opened, above which UDP is taken at once: one large document may have thousands of watchers."""
 
 Received = Callable[[list[Message]], None]
+
+_Waiting = deque[tuple[list[tuple[int, bytes]], int, bytes]]
+"""What waits for a connection being opened: slots with their To-tags, flow, and bytes; a response has no slots."""
 
 Factory = Callable[["StreamListener"], Connection]
 """Makes what serves a connection that came in."""
@@ -62,6 +69,8 @@ class StreamListener:
         self.advertised_host = ""
         """What Via and Contact name in place of the listener's own host."""
         self.table: Fanout | None = None
+        self.allows: Callable[[str], bool] = lambda host: True
+        """Whether connections may be opened to an address."""
         self.wake = self._wake
         """Asks for a `flush` soon."""
         self.gate: Gate | None = None
@@ -77,7 +86,7 @@ class StreamListener:
         self._unflushed: list[Connection] = []
         self._connections: dict[int, Connection] = {}
         self._server: asyncio.Server | None = None
-        self._opening: dict[tuple[str, int], deque[tuple[list[tuple[int, bytes]], int, bytes]]] = {}
+        self._opening: dict[tuple[str, int], _Waiting] = {}
         self._opened_to: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -197,13 +206,31 @@ class StreamListener:
                 for slot in slots:
                     self.table.fail_flight(slot, 503)
                 return
-            waiting = self._opening[host, port] = deque()
-            task = asyncio.get_running_loop().create_task(
-                self._open(host, port, switched=self.table.switched(slots[0]))
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            waiting = self._begin_opening(host, port, switched=self.table.switched(slots[0]))
         waiting.append((marked, flow, data))
+
+    def answer_anew(self, host: str, request: Message, response: bytes) -> None:
+        """Send a response whose connection is gone on another (RFC 3261 section 18.2.2).
+
+        It goes to the address the request came from and the port in sent-by, where we may send at all, once.
+        """
+        port = request.via_port or PORTS[self.transport]
+        connection = self._standing(self._opened_to.get((host, port), 0))
+        waiting = self._opening.get((host, port))
+        if connection is not None:
+            connection.send(response)
+        elif not self.opens or not self.allows(host) or (waiting is None and len(self._opening) >= ANSWERS_MOST):
+            self.tally.drops["lost response"] += 1
+        else:
+            waiting = self._begin_opening(host, port) if waiting is None else waiting
+            waiting.append(([], 0, response))
+
+    def _begin_opening(self, host: str, port: int, *, switched: bool = False) -> _Waiting:
+        waiting = self._opening[host, port] = deque()
+        task = asyncio.get_running_loop().create_task(self._open(host, port, switched=switched))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return waiting
 
     def _standing(self, flow: int) -> Connection | None:
         connection = self._connections.get(flow)

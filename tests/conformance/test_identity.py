@@ -92,6 +92,31 @@ def test_rfc3261_22_1_options_ack_and_cancel_are_not_challenged(net: Network, bo
     assert len(bob.arrivals) == heard
 
 
+def test_rfc3261_22_1_a_cancel_of_a_request_that_was_challenged_is_not(bob: Agent) -> None:
+    fields = {"branch": "z9hG4bKcancelled", "call_id": "c", "cseq": 7, "from_tag": "f"}
+    assert subscribe(bob, **fields).status == 401
+    assert bob.ask(bob.request("CANCEL", ALICE, **fields)).status == 200
+
+
+def test_rfc3261_22_4_basic_is_neither_asked_for_nor_taken(bob: Agent) -> None:
+    response = subscribe(bob, "Authorization: Basic Ym9iOnphbnppYmFy")
+    assert response.status == 401
+    (asked,) = response.headers("WWW-Authenticate")
+    assert asked.startswith("Digest ")
+
+
+@pytest.mark.parametrize("event", ["presence.winfo", "presence.winfo.winfo", "message-summary"])
+def test_rfc3857_4_6_every_subscription_is_authenticated(net: Network, bob: Agent, event: str) -> None:
+    own = "sip:bob@example.com"
+    fields = {"to": f"<{own}>", "sender": f"<{own}>"}
+    heads = (f"Event: {event}", f"Contact: {bob.contact}")
+    challenged = bob.ask(bob.request("SUBSCRIBE", own, *heads, **fields))
+    assert challenged.status == 401
+    assert net.rows("SELECT count(*) FROM active_watchers") == [(0,)]
+    prover = Prover("bob", "zanzibar").learn(challenged)
+    assert bob.ask(bob.request("SUBSCRIBE", own, *heads, prover.line("SUBSCRIBE", own), **fields)).status == 200
+
+
 def test_rfc3261_8_2_authentication_comes_before_the_header_fields_and_after_what_is_malformed(bob: Agent) -> None:
     assert subscribe(bob, "Require: nonsense").status == 401
     assert subscribe(bob, "Expires: 600", "Max-Forwards: 1").status == 400

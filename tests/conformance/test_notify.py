@@ -315,6 +315,17 @@ def test_rfc3261_8_1_3_1_connection_refused_counts_as_503(net: Network) -> None:
     assert "heard" in watch.body
 
 
+def test_notify_failure_remove_also_ends_what_no_connection_leads_to() -> None:
+    net = Network("presence.notify_failure=remove")
+    carol = net.agent("carol", transport="TCP")
+    carol.subscribe()
+    net.disconnect(carol)
+    carol.listening = False
+    net.agent("alice").publication().publish(body=sip.pidf("unheard"))
+    assert running(net) == 0
+    net.close()
+
+
 def test_cseq_grows_by_one_and_outlives_what_was_reserved(net: Network, bob: Agent) -> None:
     watch = bob.subscribe()
     alice = net.agent("alice").publication()

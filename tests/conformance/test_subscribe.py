@@ -498,6 +498,24 @@ def test_rfc3261_12_2_2_target_refresh_moves_the_notifies(net: Network, bob: Age
     assert {notify.uri for notify in elsewhere.notifies} == {elsewhere.contact.strip("<>")}
 
 
+@pytest.mark.parametrize("uri", [b"sip:alice@example.com", b"sip:alice@example.com;method=x%ff"])
+def test_rfc3261_12_2_1_1_a_name_in_bytes_that_are_no_utf8_stays_also_over_a_restart(
+    net: Network, bob: Agent, uri: bytes
+) -> None:
+    """No grammar allows them, and there are phones that speak Latin-1."""
+    sender, to = b'"B\xf6b" <sip:bob@example.com;x=%e9>;y="\xe9"', b'"Al\xefce" <%s>;z="\xe9"' % uri
+    data = bob.request("SUBSCRIBE", "sip:alice@example.com", "Event: presence", f"Contact: {bob.contact}", to="@T@")
+    line = next(line for line in data.split(b"\r\n") if line.startswith(b"From:"))
+    data = data.replace(line, b"From: %s;tag=b" % sender).replace(b"@T@", to)
+    assert bob.ask(data).status == 200
+    net.restart()
+    assert net.loaded == (1, 0)
+    first, again = bob.notifies
+    for notify in (first, again):
+        assert b"\r\nFrom: %s;tag=" % to in notify.raw
+        assert b"\r\nTo: %s;tag=b\r\n" % sender in notify.raw
+
+
 def test_route_with_bytes_that_are_no_utf8_survives_a_refresh(net: Network, bob: Agent) -> None:
     data = sip.request(
         "SUBSCRIBE",

@@ -48,7 +48,7 @@ def check(net: Network, case: Case, data: bytes) -> Message | None:
     if request.via_transport == "UDP":
         assert went == [request_address(request)]
     if case.status in (405, 501):
-        assert response.values("Allow") == ["OPTIONS", "PUBLISH", "REGISTER", "SUBSCRIBE"]
+        assert response.values("Allow") == ["CANCEL", "OPTIONS", "PUBLISH", "REGISTER", "SUBSCRIBE"]
     return response
 
 

@@ -162,6 +162,40 @@ def test_rfc5922_7_3_a_server_of_another_name_gets_no_notify(lab: Lab, server: L
             assert secured.recv(100) == b""
 
 
+def test_rfc3261_12_1_1_a_dialog_begun_with_sips_has_sips_contacts_and_its_notifies_go_over_tls(
+    lab: Lab, server: Listeners
+) -> None:
+    home = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    home.load_cert_chain(lab.server)
+    with socket.create_server(("127.0.0.1", 0)) as listener, UdpAgent(server.at("udp")[1]) as publisher:
+        listener.settimeout(PATIENCE_S)
+        contact = f"<sips:bob@127.0.0.1:{listener.getsockname()[1]}>"
+        with tls_agent(server.at("tls"), lab.trusting()) as agent:
+            watcher = Watcher(agent, "secure", scheme="sips")
+            heard = watcher.subscribe(contact=contact)
+            ours = heard["Contact"]
+            assert heard.status == 200
+            assert ours.startswith("<sips:~")
+            assert f"@127.0.0.1:{server.at('tls')[1]};gr=" in ours
+            assert agent.notify()["Contact"] == ours
+            assert watcher.subscribe(contact=contact)["Contact"] == ours
+            agent.notify()
+        publisher.publish("secure", pidf("secure", ("t", "open", "found")))
+        connection, _ = listener.accept()
+        with home.wrap_socket(connection, server_side=True) as secured:
+            agent.stream = Stream(secured)
+            notify = agent.notify()
+            assert (notify["Contact"], notify["Via"][:12]) == (ours, "SIP/2.0/TLS ")
+
+
+def test_rfc3858_7_watcher_information_goes_over_tls(lab: Lab, server: Listeners) -> None:
+    with tls_agent(server.at("tls"), lab.trusting()) as agent:
+        assert Watcher(agent, "private", "presence.winfo", scheme="sips").subscribe().status == 200
+        notify = agent.notify()
+        assert notify["Via"].startswith("SIP/2.0/TLS ")
+        assert b"<watcherinfo" in notify.body
+
+
 # ---- client certificates ----
 
 
@@ -303,6 +337,15 @@ def test_our_own_clients_speak_tls(lab: Lab, server: Listeners) -> None:
     assert present(*alice, "--ca", str(lab.authority.path), server=server).returncode == 0
     seen = present("watch", "sip:clients@example.com", "--once", "--insecure", server=server)
     assert "hello" in seen.stdout
+
+
+def test_rfc3903_14_4_our_own_clients_take_sips_uris(lab: Lab, server: Listeners) -> None:
+    trust = ("--ca", str(lab.authority.path))
+    secret = "sips:secret@example.com"
+    published = present("publish", secret, "--status", "open", "--note", "hush", *trust, server=server)
+    assert published.returncode == 0, published.stderr
+    seen = present("watch", secret, "--once", *trust, server=server)
+    assert (seen.returncode, "hush" in seen.stdout) == (0, True), seen.stderr
 
 
 def test_the_contact_says_tls(lab: Lab, server: Listeners) -> None:

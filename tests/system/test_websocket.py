@@ -64,6 +64,17 @@ def test_publish_watch_notified(lab: Lab, server: Listeners, kind: str, binary: 
         assert set(agent.kinds) == {bytes if binary else str}
 
 
+def test_rfc7118_5_2_a_sips_dialog_has_a_sips_contact_with_transport_ws(lab: Lab, server: Listeners) -> None:
+    with WebSocketAgent(server.at("wss"), lab.trusting()) as agent:
+        watcher = Watcher(agent, "secure", scheme="sips")
+        contact = watcher.subscribe()["Contact"]
+        assert contact.startswith("<sips:~")
+        assert f"@127.0.0.1:{server.at('wss')[1]};transport=ws;gr=" in contact
+        assert agent.notify()["Contact"] == contact
+        assert watcher.subscribe(0)["Contact"] == contact
+        agent.notify()
+
+
 def test_over_ipv6(server: Listeners) -> None:
     with WebSocketAgent(server.at("ws", "::1")) as agent:
         assert agent.ask(*OPTIONS).status == 200

@@ -281,13 +281,13 @@ class TcpAgent(Agent):
 class Watcher:
     """One subscription of an agent."""
 
-    def __init__(self, agent: Agent, user: str = "alice", event: str = "presence") -> None:
+    def __init__(self, agent: Agent, user: str = "alice", event: str = "presence", scheme: str = "sip") -> None:
         self.agent = agent
         self._user = user
         self._event = event
         self._call_id = unique("watch")
         self._tag = unique("watcher")
-        self._uri = f"sip:{user}@example.com"
+        self._uri = f"{scheme}:{user}@example.com"
         self._to_tag = ""
         self._cseq = 0
 

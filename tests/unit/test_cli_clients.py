@@ -23,7 +23,7 @@ ALICE = "sip:alice@example.com"
     [
         (["publish", "alice@example.com", "--status", "open"], "is not a SIP URI such as sip:alice@example.com"),
         (["publish", "tel:5", "--status", "open"], "unknown scheme 'tel'"),
-        (["watch", "sips:alice@example.com"], "unknown scheme 'sips'"),
+        (["watch", "pres:alice@example.com"], "unknown scheme 'pres'"),
         (["watch", ALICE, "--from", "bob"], "argument --from"),
         (["watch", ALICE, "--server", "ws:127.0.0.1:5061"], "is not udp:ADDRESS:PORT, or tcp or tls"),
         (["watch", ALICE, "--server", "udp:127.0.0.1:0"], "is not udp:ADDRESS:PORT, or tcp or tls"),
@@ -63,6 +63,13 @@ def test_options_that_do_not_fit_are_one_line_and_exit_status_2(options, words, 
     captured = capsys.readouterr()
     assert words in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("command", [["publish", "--status", "open"], ["watch", "--once"]])
+def test_rfc3261_26_2_2_a_sips_uri_goes_over_tls_only(command, transport, capsys):
+    assert main([*command, "sips:alice@example.com", "--server", f"{transport}:127.0.0.1:9"]) == 2
+    assert "sips:alice@example.com is reached over TLS only" in capsys.readouterr().err
 
 
 def test_servers_are_written_as_they_are_given():
@@ -106,9 +113,12 @@ def test_a_server_that_is_silent(capsys):
         (["publish", ALICE, "--status", "open"], 403, b"", "answered 403 Because"),
         (["publish", ALICE, "--remove", "x"], 412, b"", "412 Because: nothing is published under this entity-tag"),
         (["watch", ALICE], 489, b"Allow-Events: dialog\r\n", "489 Because: the server knows dialog"),
+        (["watch", ALICE], 401, b'WWW-Authenticate: Digest realm="the lab", nonce="n"\r\n', "for the lab: is --user"),
+        (["watch", ALICE], 407, b'Proxy-Authenticate: Digest realm="b", nonce="n"\r\n', "407 Because for b: is --user"),
+        (["watch", ALICE], 401, b"", "401 Because: is --user right"),
     ],
 )
-def test_a_refusal_is_told_with_its_reason(command, status, headers, words, capsys):
+def test_a_refusal_is_told_with_its_reason_and_its_realm(command, status, headers, words, capsys):
     with socket.socket(type=socket.SOCK_DGRAM) as refusing:
         refusing.bind(("127.0.0.1", 0))
         refusing.settimeout(30)

@@ -305,6 +305,23 @@ def test_the_client_takes_the_first_challenge_it_understands() -> None:
     assert "algorithm=SHA-256" in value
 
 
+@pytest.mark.parametrize("qop", ['qop="auth-int, auth"', 'qop="auth"', "qop=auth"])
+def test_rfc3261_22_4_the_client_says_qop_and_cnonce_where_qop_was_asked_for(qop: str) -> None:
+    client = Answerer("bob", "zanzibar", Random(1))
+    assert client.learn(challenged(f'Digest realm="r", nonce="n", {qop}'))  # type: ignore[arg-type]
+    ((_, value),) = client.headers("PUBLISH", "sip:x@example.com")
+    assert ", qop=auth, nc=00000001, cnonce=" in value
+    assert ', uri="sip:x@example.com", ' in value
+
+
+def test_rfc3261_22_4_the_client_says_neither_where_it_was_not() -> None:
+    client = Answerer("bob", "zanzibar", Random(1))
+    assert client.learn(challenged('Digest realm="r", nonce="n"'))  # type: ignore[arg-type]
+    ((_, value),) = client.headers("PUBLISH", "sip:x@example.com")
+    assert "qop" not in value
+    assert "cnonce" not in value
+
+
 def test_the_client_does_not_repeat_a_wrong_password() -> None:
     client = Answerer("bob", "wrong", Random(1))
     assert client.learn(challenged('Digest realm="r", nonce="n"'))  # type: ignore[arg-type]

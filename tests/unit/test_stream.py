@@ -1,6 +1,8 @@
 """TCP connections over loopback: half-closed, broken, never read from, never speaking."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -11,7 +13,7 @@ from presence._fastcore import CSEQ_STRIDE, Fanout, Framer, Message, ServerTrans
 from presence.tally import Tally
 from presence.transport.bounds import Bounds
 from presence.transport.connection import WRITE_LIMIT_BYTES
-from presence.transport.stream import SWITCHES_MOST, Limits, StreamListener
+from presence.transport.stream import ANSWERS_MOST, SWITCHES_MOST, Limits, StreamListener
 from presence.transport.udp import UdpListener, own_address
 
 NOW = 1_700_000_000.0
@@ -113,6 +115,76 @@ def test_peer_that_has_said_all_still_gets_its_answer() -> None:
             assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"SIP/2.0 200 OK\r\n")
             writer.close()
             await until(lambda: len(rim.listener) == 0)
+
+    asyncio.run(scenario())
+
+
+async def hang_up(rim: Rim, port: int, count: int = 1) -> None:
+    """Send requests that say `port` in Via, and break the connection before they are answered."""
+    _, writer = await asyncio.open_connection("127.0.0.1", rim.listener.port)
+    for number in range(count):
+        via = f"SIP/2.0/TCP 127.0.0.1:{port + number}"
+        writer.write(sip.request("OPTIONS", "sip:example.com", via=via, call_id=f"lost{number}"))
+    await until(lambda: len(rim.requests) == count)
+    # A reset: after a FIN alone the connection would still stand for the answer.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await until(lambda: len(rim.listener) == 0)
+
+
+def test_rfc3261_18_2_2_an_answer_whose_connection_is_gone_takes_a_new_one_to_sent_by() -> None:
+    async def scenario() -> None:
+        async with Peer().listening() as peer, started() as rim:
+            for _ in range(2):
+                await hang_up(rim, peer.port)
+                rim.answer()
+                answer = await peer.notify(0)
+                assert (answer.status, answer.call_id) == (200, "lost0")
+                await turns()
+                # The connection that stands by now is closed for the next round.
+                peer.streams.pop()[1].close()
+                await until(lambda: len(rim.listener) == 0)
+            assert rim.tally.drops["lost response"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_rfc3261_18_2_2_answers_to_one_address_share_the_new_connection() -> None:
+    async def scenario() -> None:
+        async with Peer().listening() as peer, started() as rim:
+            await hang_up(rim, peer.port)
+            rim.requests *= 2
+            rim.answer()
+            rim.answer()
+            first, second = await peer.notify(0), await peer.notify(0)
+            assert (first.status, second.status, len(peer.streams), len(rim.listener)) == (200, 200, 1, 1)
+
+    asyncio.run(scenario())
+
+
+def test_no_connection_for_an_answer_is_opened_to_where_we_may_not_send() -> None:
+    async def scenario() -> None:
+        async with Peer().listening() as peer, started() as rim:
+            rim.listener.allows = lambda host: host != "127.0.0.1"
+            await hang_up(rim, peer.port)
+            rim.answer()
+            await turns()
+            assert (rim.tally.drops["lost response"], peer.streams) == (1, [])
+
+    asyncio.run(scenario())
+
+
+def test_connections_opened_for_answers_are_bounded() -> None:
+    """Whoever sends and hangs up can make us call nobody but itself, and few times at once."""
+
+    async def scenario() -> None:
+        async with started(1000) as rim:
+            await hang_up(rim, 20_000, ANSWERS_MOST + 5)
+            for _ in range(ANSWERS_MOST + 5):
+                rim.answer()
+            assert len(rim.listener._opening) == ANSWERS_MOST
+            assert rim.tally.drops["lost response"] == 5
+            await until(lambda: not rim.listener._opening)
 
     asyncio.run(scenario())
 

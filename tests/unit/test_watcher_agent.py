@@ -107,6 +107,14 @@ class Bob:
         return self.agent.take_events()
 
 
+def test_rfc3261_8_1_1_8_a_sips_presentity_is_subscribed_to_with_a_sips_contact():
+    local = SentBy("TLS", "127.0.0.1", 5063)
+    agent = Watcher("sips:alice@example.com", "presence", PIDF, local, Random(1))
+    agent.subscribe(0.0)
+    (request,) = map(parse, agent.take_outgoing())
+    assert (request.uri, request.header("Contact")) == ("sips:alice@example.com", "<sips:127.0.0.1:5063>")
+
+
 def test_rfc6665_4_1_2_1_subscribe():
     bob = Bob()
     bob.agent.subscribe(0.0)
