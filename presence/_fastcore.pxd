@@ -638,6 +638,7 @@ cdef class Subscribing:
     cdef frozenset domains
     cdef bint nat
     cdef dict asserted          # slots whose watcher is not who From names
+    cdef set shared             # slots whose rows are in the table for second usages
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count

@@ -514,6 +514,7 @@ class Subscribing:
         boot: int,
         domains: frozenset[str],
         asserted: dict[int, Any],
+        shared: set[int],
         nat: bool = ...,
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:

@@ -106,7 +106,8 @@ def read_start_line(line: str) -> Slow:
             raise Malformed("header part in the Request-URI")
         return Slow(True, method=match[1], uri=match[2])
     if match := re.fullmatch(r"[Ss][Ii][Pp]/2\.0 ([1-6][0-9][0-9])(?: (.*))?", line, re.DOTALL):
-        return Slow(False, status=int(match[1]), reason=match[2] or "")
+        phrase = (match[2] or "").encode("latin-1").decode("utf-8", "surrogateescape")
+        return Slow(False, status=int(match[1]), reason=phrase)
     raise Malformed("start line")
 
 

@@ -19,7 +19,7 @@ cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
     def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
-                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, bint nat=True):
+                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, set shared, bint nat=True):
         self.table = table
         self.transactions = transactions
         self.allowed = allowed
@@ -31,6 +31,7 @@ cdef class Subscribing:
         self.domains = domains
         self.nat = nat
         self.asserted = asserted
+        self.shared = shared
         self.names, self.types, self.events = [], [], []
 
     def serve(self, str event, str content_type, uint32_t default_expires_s):
@@ -160,7 +161,7 @@ cdef class Subscribing:
         cdef uint32_t slot = self.table.renewable(
             &request.m, origin.link, request.source_ip, request.source_port, self.nat
         )
-        if slot == 0 or slot in claimed or slot in self.lanes:
+        if slot == 0 or slot in claimed or slot in self.lanes or slot in self.shared:
             return False
         # A proven sender may go on with a dialog of their own only.
         if request.identity is not None and (slot in self.asserted or not self.table.watched_by(slot, &request.m)):

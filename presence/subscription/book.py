@@ -34,7 +34,8 @@ class Book:
         """Whether there is a way out by a transport, over IPv6 or not."""
         self._foreign: dict[tuple[str, str, str], int] = {}
         self._foreign_tags: dict[int, tuple[str, str, str]] = {}
-        self._shared: set[int] = set()
+        self.shared: set[int] = set()
+        """Slots whose rows are in the table for second usages of a dialog, also when the first has ended."""
         self._strict: dict[int, tuple[str, ...]] = {}
         self.asserted: dict[int, Aor] = {}
         """By first slot of a dialog: the watcher that a trusted peer named, where From names another."""
@@ -64,13 +65,13 @@ class Book:
     def note(self, slot: int, dialog: Dialog, *, shared: bool) -> None:
         """Remember what is unusual about a new subscription."""
         if shared:
-            self._shared.add(slot)
+            self.shared.add(slot)
         if dialog.route and dialog.request_line()[0] != dialog.contact:
             self._strict[self._table.facts(slot).owner] = dialog.route
 
     def forget(self, slot: int, owner: int) -> None:
         """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
-        self._shared.discard(slot)
+        self.shared.discard(slot)
         self._others.pop(slot, None)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
@@ -158,7 +159,7 @@ class Book:
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""
-        return Key(self._table.facts(slot).row_id, slot in self._shared)
+        return Key(self._table.facts(slot).row_id, slot in self.shared)
 
     def find_rows(self, keys: set[Key]) -> list[int]:
         """Return the slots of the subscriptions whose rows these are."""

@@ -47,6 +47,7 @@ class Ordinary:
             book.boot,
             limits.domains,
             book.asserted,
+            book.shared,
             limits.aiming.nat,
         )
         for name in registry.names:

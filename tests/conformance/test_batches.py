@@ -461,3 +461,22 @@ def test_the_longest_that_is_plain_and_one_more(net: Network, bob: Agent, field:
     taken = net.node.transactions.ordinary()["SUBSCRIBE"][1] - before
     assert taken in (0, 1, 2)
     assert taken or more
+
+
+def test_rfc6665_4_5_2_a_usage_that_is_left_alone_in_its_dialog_is_extended_in_its_own_row(
+    net: Network, alice: Agent, bob: Agent
+) -> None:
+    """It stands in a table of its own, whose numbers say nothing about the rows of the other."""
+    others = alice.subscribe(uri=ALICE, expires=900)
+    first = bob.subscribe(expires=600)
+    second = first.beside(event_id="2", expires=600)
+    assert first.unsubscribe().status == 200
+    net.restart()
+    before = net.rows("SELECT * FROM active_watchers")
+    cseq = second.dialog.cseq
+    assert second.refresh(expires=3000).status == 200
+    until = int(net.clock.at) + 3000
+    assert net.rows("SELECT callid, expires FROM shared_watchers") == [(second.dialog.call_id, until)]
+    assert net.rows("SELECT * FROM active_watchers") == before
+    assert second.dialog.cseq > cseq
+    assert others.alive

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import sip
 from slow_parser import Malformed, parse_slowly
+from torture import messages
 
 from presence._fastcore import Message, build_response, parse
 
@@ -49,6 +50,8 @@ WORDS = {"branch": "z9hG4bKfuzz1", "call_id": "call@example.com"}
 def seeds() -> Iterable[bytes]:
     """Messages as they are usual, and what is at the edge of what is allowed."""
     uri = "sip:alice@example.com"
+    for rfc in ("rfc4475", "rfc5118"):
+        yield from (message for message in messages(rfc).values() if len(message) <= 2048)
     for method, *heads in (
         ("SUBSCRIBE", "Event: presence;id=7", "Contact: <sip:bob@192.0.2.4:5070>", "Expires: 600"),
         ("PUBLISH", "Event: presence", "SIP-If-Match: abc", "Content-Type: application/pidf+xml", "Expires: 60"),
