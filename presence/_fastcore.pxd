@@ -262,6 +262,8 @@ cdef class ServerTransactions:
     cdef Index by_key, by_request
     cdef Chunks responses
     cdef Transaction* entries   # the pool's items
+    cdef readonly tuple bounds  # most bytes of a Request-URI and of a body
+    cdef uint32_t uri_most, body_most
     cdef uint64_t plain[2]      # plain requests that came, SUBSCRIBE and PUBLISH
     cdef uint64_t accepted[2]   # and how many of them were answered 200
     cdef void key_of(self, const SipMsg* m, uint64_t* low, uint64_t* high) noexcept nogil
@@ -306,7 +308,6 @@ cdef enum:
     MAX_SLOT = 0x3FFFFFFF
     MAX_LINKS = 64
     NO_LINK = 0xFFFF
-    WAY_STREAM = 1
     UDP_KEPT_S = 600            # how long an address that refused TCP is sent large messages over UDP
     CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
     CONTACT_HOST_MOST = 600
@@ -341,6 +342,9 @@ cdef enum RowFlag:
     FLAG_RESENT = 32            # sent once more because its connection was lost
     FLAG_GROUP_LOCAL = 64       # From of its NOTIFYs is the group's
     FLAG_WIDE = 128             # a string is longer than 255: lengths have two bytes
+    FLAG_STREAM = 256           # its NOTIFY in flight is too large for its target's link, and leaves by a stream
+    FLAG_UNPROVEN = 512         # somebody else named its target, which has answered no NOTIFY yet
+    FLAG_ASKED = 1024           # and that got its one NOTIFY: nothing more leaves until that is answered
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
@@ -388,6 +392,10 @@ cdef struct Target:             # a next hop
     uint16_t link, port         # port 0: nobody knows the address yet, or only the flow leads there
     uint8_t explicit            # UDP was asked for by name: no size makes it TCP
 
+cdef struct Doubt:              # an address that rows without proof go to
+    uint64_t key                # its keyed hash
+    uint32_t next, count
+
 cdef struct Parts:              # the strings of a dialog, wherever they are
     const char* at[PART_COUNT]
     uint32_t size[PART_COUNT]
@@ -406,8 +414,8 @@ cdef struct Row:                # 96 bytes; a million of them should cost two ca
     uint32_t flying_cseq, flying_left
     uint32_t began_ms, due_ms, interval_ms      # milliseconds since the table's epoch, wrapping
     uint16_t view
-    uint8_t flags, state, flight, reason, flying_state
-    uint8_t way                 # by which its NOTIFY in flight leaves: WAY_STREAM for one too large for its target's link
+    uint16_t flags
+    uint8_t state, flight, reason, flying_state
 
 cdef struct Event:
     uint32_t slot
@@ -450,8 +458,8 @@ cdef class SubscriptionSlab:
     cdef uint32_t contact_user_size, user_agent_size, allow_events_size
     cdef bint gruu
     cdef Wheel retransmissions, expiries
-    cdef Pool row_pool, group_pool, target_pool
-    cdef Index target_index
+    cdef Pool row_pool, group_pool, target_pool, doubt_pool
+    cdef Index target_index, doubt_index
     cdef Arena texts
     cdef uint32_t live          # rows but those that only keep the numbers of their dialog
     cdef Row* rows              # items of `row_pool`, and so on
@@ -479,11 +487,17 @@ cdef class SubscriptionSlab:
     cdef void read_parts(self, const Row* row, Parts* parts) noexcept nogil
     cdef bint part_equal(self, const Row* row, int part, const char* text, size_t size) noexcept nogil
     cdef int keep_parts(self, Row* row, const Parts* parts) noexcept nogil
-    cdef int aim(self, Row* row, Target* target) noexcept nogil
     cdef uint32_t find_dialog(self, const char* tag, uint32_t tag_size, const char* call_id, uint32_t call_id_size,
                               const char* from_tag, uint32_t from_tag_size) noexcept nogil
 
-cdef class WatcherTable(SubscriptionSlab):
+cdef class SubscriptionHops(SubscriptionSlab):
+    cdef int aim(self, Row* row, Target* target) noexcept nogil
+    cdef uint64_t doubt_key(self, const uint8_t* address) noexcept nogil
+    cdef int begin_doubt(self, Row* row) noexcept nogil
+    cdef void end_doubt(self, Row* row) noexcept nogil
+    cdef uint32_t count_doubts(self, const uint8_t* address) noexcept nogil
+
+cdef class WatcherTable(SubscriptionHops):
     cdef Group* group(self, uint32_t gid) except NULL
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil
     cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil
@@ -508,6 +522,7 @@ cdef class NotifyFlights(WatcherTable):
     cdef uint32_t slot_of(self, const char* branch) noexcept nogil
     cdef bint is_flying(self, uint32_t slot, const char* branch, int64_t cseq) noexcept nogil
     cdef void land(self, Row* row) noexcept nogil
+    cdef void answered(self, Row* row) noexcept nogil
     cdef void complete(self, uint32_t slot) noexcept nogil
     cdef void fail(self, uint32_t slot, uint16_t status, uint32_t retry_after) noexcept nogil
     cdef void fetch_row(self, const U32Vector* slots, uint32_t i) noexcept nogil
@@ -537,6 +552,40 @@ cdef class Fanout(SwitchingFlights):
     cdef bytes joined(self, U32Vector* queued, uint64_t* keys, uint32_t count, uint32_t* at, list slots)
     cdef bytes alone(self, Row* row, uint32_t slot, uint32_t room)
 
+# ---- who may send, and how fast ----
+
+cdef struct AddressRange:       # of 128-bit addresses, both ends in it
+    uint64_t low_high, low_low, high_high, high_low
+
+cdef class Networks:
+    cdef AddressRange* ranges   # those of IPv4 first, each part sorted
+    cdef uint32_t four, count
+    cdef bint has(self, const uint8_t* ip) noexcept nogil
+
+cdef struct Bucket:
+    uint64_t key
+    double full_at              # seconds since the epoch of the table
+
+cdef class Buckets:
+    cdef uint64_t seed
+    cdef double epoch, interval_s
+    cdef uint32_t burst
+    cdef Bucket* items
+    cdef Bucket* find(self, uint64_t key) noexcept nogil
+    cdef double spend(self, uint64_t key, double now) noexcept nogil
+    cdef double owe(self, uint64_t key, uint32_t count, double now) noexcept nogil
+    cdef uint64_t user_key(self, Message request, object who) except? 0
+
+cdef class Gate:
+    cdef Networks allow, deny, trusted
+    cdef Buckets buckets
+    cdef bint filtering, limiting
+    cdef uint8_t mask[16]       # of an IPv6 source
+    cdef uint64_t denied, over_rate, held_back
+    cdef bint keeps_out(self, const uint8_t* ip) noexcept nogil
+    cdef uint64_t source_key(self, const uint8_t* ip) noexcept nogil
+    cdef bint passes(self, const uint8_t* ip, const char* datagram, double now) noexcept nogil
+
 # ---- datagrams ----
 
 cdef bint knows_segments(int fd) noexcept nogil
@@ -548,6 +597,7 @@ cdef class UdpSocket:
     cdef int fd, family
     cdef Fanout table
     cdef ServerTransactions transactions
+    cdef Gate gate                  # None: everybody's datagrams are taken
     cdef object origin
     cdef SipMsg m
     cdef char* slab
@@ -642,11 +692,14 @@ cdef class Subscribing:
     cdef list names, types, events
     cdef OrdinaryPackage packages[32]
     cdef int package_count
-    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s, boot
+    cdef uint32_t min_expires_s, max_expires_s, expires_offset_s, boot, unproven_most
+    cdef Networks trusted
+    cdef object quota
     cdef int ordinary(self, Message request) except -2
     cdef uint32_t granted(self, const SipMsg* m, const OrdinaryPackage* package) noexcept nogil
     cdef uint32_t until(self, double now, uint32_t granted) noexcept nogil
     cdef bint begin(self, Arrivals batch, Message request, int index, double now, object new_id) except -1
+    cdef bint believes(self, Message request) except -1
     cdef bint extend(self, Arrivals batch, Message request, int index, double now, set claimed) except -1
     cdef int answer(self, Message request, uint32_t slot, uint32_t granted, bytes tag, bytes server, double now) except -1
 

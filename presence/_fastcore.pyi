@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple, final
 
 _Value = str | bytes | int | float | None
@@ -228,6 +229,10 @@ class ServerTransactions:
     """Non-INVITE server transactions over unreliable transports (RFC 3261 section 17.2.2)."""
 
     def __init__(self, secret: bytes, now: float, lifetime_s: float = ...) -> None: ...
+    bounds: tuple[int, int]
+    """Most bytes of a Request-URI and of a body."""
+    def bound(self, uri_bytes: int, body_bytes: int) -> None:
+        """Say how long a Request-URI and how large a body may be; what is beyond is not plain."""
     def begin(self, request: Message) -> tuple[int, bool]:
         """(index, retransmission): the transaction of a request, and whether it is known already; sets `merged`."""
     def complete(self, index: int, response: bytes, now: float) -> None:
@@ -301,9 +306,6 @@ class SubscriptionSlab:
     def reserve_tagged(self, to_tag: bytes) -> int: ...
     def to_tag(self, slot: int) -> bytes: ...
     def contact(self, slot: int, link: int) -> bytes: ...
-    def set_target(
-        self, slot: int, link: int, host: str, port: int, flow: int = ..., *, explicit: bool = ...
-    ) -> None: ...
     def retarget(self, slot: int, uri: bytes, route: bytes) -> None: ...
     def find(self, request: Message) -> int: ...
     def find_tag(self, to_tag: bytes, call_id: bytes, from_tag: bytes) -> int: ...
@@ -319,7 +321,24 @@ class SubscriptionSlab:
         """The bytes held by rows, groups, targets and texts."""
     def __len__(self) -> int: ...
 
-class WatcherTable(SubscriptionSlab):
+class SubscriptionHops(SubscriptionSlab):
+    """Rows with their next hops."""
+
+    def set_target(
+        self, slot: int, link: int, host: str, port: int, flow: int = ..., *, explicit: bool = ...
+    ) -> None: ...
+    def doubt(self, slot: int) -> None:
+        """Send a row's target (`set_target` first) one NOTIFY and nothing more until it answers that."""
+    def believe(self, slot: int) -> None:
+        """Know that a row's target asked for its NOTIFYs itself."""
+    def unproven(self, slot: int) -> bool:
+        """Return True while a row's target has neither asked for its NOTIFYs itself nor answered one."""
+    def asked(self, slot: int) -> bool:
+        """Return True when such a target has got its one NOTIFY."""
+    def doubts(self, host: str) -> int:
+        """Return how many rows without proof have NOTIFYs sent to an address."""
+
+class WatcherTable(SubscriptionHops):
     """Subscriptions by resource."""
 
     def add_group(self, event: bytes, *, individual: bool = ...) -> int: ...
@@ -380,12 +399,62 @@ class SwitchingFlights(NotifyFlights):
     """NOTIFYs that leave by another link than their target's, for their size alone."""
 
     def switched(self, slot: int) -> bool: ...
-    def fail_flight(self, slot: int, status: int) -> None: ...
+    def fail_flight(self, slot: int, status: int, *, carried: bool = ...) -> None: ...
 
 class Fanout(SwitchingFlights):
     """The watcher table with its way out."""
 
     def pump(self, now: float, budget: int = ...) -> int: ...
+
+class Networks:
+    """Networks of both IP versions, found by bisection among the ranges they come to."""
+
+    def __init__(self, networks: tuple[IPv4Network | IPv6Network, ...]) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, host: str) -> bool:
+        """Whether an IP address is in one of them; False for what is no address."""
+
+class Buckets:
+    """Token buckets by key, in a table that never grows."""
+
+    def __init__(self, secret: bytes, now: float, rate: int, burst: int) -> None: ...
+    def take(self, key: bytes, now: float) -> float:
+        """Take a token from the bucket of a key; return 0.0, or the seconds until there is one."""
+    def sift(
+        self, requests: list[Message], who: Callable[[Message], str], now: float, proven_only: bool = ...
+    ) -> tuple[list[Message], list[tuple[Message, float]]]:
+        """Return (the requests of users who have a token, [(request, seconds to wait)] of the others).
+
+        A user is `identity` when proven, else what `who(request)` says, which is asked for the odd ones only. With
+        `proven_only` requests that ask for proof are not counted without it.
+        """
+
+class Gate:
+    """Whose datagrams and connections are taken, and how many requests of one source address."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        now: float,
+        *,
+        allow: tuple[IPv4Network | IPv6Network, ...] = ...,
+        deny: tuple[IPv4Network | IPv6Network, ...] = ...,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = ...,
+        source_rate: int = ...,
+        source_burst: int = ...,
+        source_prefix: int = ...,
+    ) -> None: ...
+    @property
+    def active(self) -> bool:
+        """Whether anything at all is kept out or held back."""
+    def admits(self, host: str) -> bool:
+        """Whether connections of an address are taken; counted when not. What is no IP address is not denied."""
+    def trusts(self, host: str) -> bool:
+        """Whether an address is a trusted peer's."""
+    def hold(self, host: str, requests: int, now: float) -> float:
+        """Count requests that came on a stream; return how long nothing more shall be read from it, in seconds."""
+    def counters(self) -> dict[str, int]:
+        """Return how many datagrams and connections were denied, datagrams over the rate, streams held back."""
 
 class UdpSocket:
     """A bound UDP socket read and written in batches."""
@@ -396,6 +465,8 @@ class UdpSocket:
         self, clock: Callable[[], float], handle: Callable[[list[Message], float], None], wake: Callable[[], None]
     ) -> None:
         """Say what `readable` does: `handle(requests, now)` with new requests, `wake()` when something follows."""
+    def guard(self, gate: Gate) -> None:
+        """Take only what passes the gate; one that lets everything pass costs nothing."""
     def readable(self) -> None:
         """Read what has arrived, some batches at the most: the callback of the event loop."""
     def respond(self, request: Message, response: bytes) -> None: ...
@@ -516,6 +587,10 @@ class Subscribing:
         asserted: dict[int, Any],
         shared: set[int],
         nat: bool = ...,
+        *,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = ...,
+        unproven_per_target: int = ...,
+        quota: Any = ...,
     ) -> None: ...
     def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
         """Take subscriptions to an event package whose watchers all get the same document."""

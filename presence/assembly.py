@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
+from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
@@ -16,17 +17,13 @@ from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
-from presence.identity.step import Demands, IdentityStep
-from presence.identity.subscribers import Subscribers
 from presence.observer import Observer
 from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
-from presence.sip.digest import DigestAuthority
 from presence.sip.endpoint import Endpoint, ServerTransaction
-from presence.sip.identity import TrustedPeers
 from presence.sip.lanes import Lanes
 from presence.sip.resolution import Resolver
 from presence.store.base import Store
@@ -38,6 +35,7 @@ from presence.subscription.migration import Migration
 from presence.subscription.notifier import Notifier
 from presence.subscription.notify import Notify
 from presence.subscription.ordinary import Ordinary
+from presence.subscription.proof import Proof
 from presence.subscription.relocating import Relocating
 from presence.subscription.request import Acceptance
 from presence.subscription.request import Limits as SubscriptionLimits
@@ -140,7 +138,10 @@ class Node:
             dated=serve.date,
             supported="gruu" if config.presence.gruu else "",
         )
-        self._identity = self._build_identity()
+        self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
+        self._identity = guards.build_identity(config, store, self.endpoint, tally)
+        self.gate = guards.build_gate(config.limits, now)
+        self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         interval_s = config.presence.notify_interval_s
         self.notify = Notify(self.table, self._registry, self.compositor.document, tally, interval_s=interval_s)
@@ -153,30 +154,8 @@ class Node:
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary, self._count_lookups]
+        tally.refreshers.append(partial(guards.count_gate, self.gate, tally))
         self._counted = dict.fromkeys(self.transactions.ordinary(), (0, 0))
-
-    def _build_identity(self) -> IdentityStep | None:
-        auth = self.config.auth
-        if not auth.required and not auth.trusted:
-            return None
-        subscribers = Subscribers(self._store)
-        authority = DigestAuthority(
-            subscribers,
-            # A new one at each start: which nonce-counts were used up is not remembered either.
-            secrets.token_bytes(32),
-            algorithms=auth.algorithms,
-            nonce_expire_s=auth.nonce_expire,
-            allow_no_qop=auth.allow_no_qop,
-        )
-        demands = Demands(
-            auth.required,
-            auth.realm,
-            TrustedPeers(auth.trusted_networks),
-            auth.trust_domain_certificates,
-            auth.publisher_names,
-            frozenset(self.config.server.domain),
-        )
-        return IdentityStep(demands, authority, subscribers, self.endpoint, self.tally)
 
     def _build_table(self, now: float) -> Fanout:
         settings, serve = self.config.presence, self.config.server
@@ -200,6 +179,7 @@ class Node:
             self._registry,
             self._store,
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
+            guards.build_publication_quota(self.config.limits),
             endpoint=self.endpoint,
             domains=frozenset(self.config.server.domain),
             home=self.config.server.home,
@@ -208,7 +188,7 @@ class Node:
         )
 
     def _build_notifier(self) -> None:
-        settings, serve = self.config.presence, self.config.server
+        settings, serve, most = self.config.presence, self.config.server, self.config.limits
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
         self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
@@ -221,17 +201,32 @@ class Node:
             serve.home,
             settings.waiting_subs_daysno * DAY_S,
             self._acceptance(),
+            most.trusted_networks,
+            most.unproven_per_target,
         )
+        self._quota = quota = guards.build_subscription_quota(most, self.table)
+        proof = Proof(self.table, most.trusted_networks, most.unproven_per_target)
+        self.book.on_forget = quota.leave
         self.notifier = Notifier(
-            self._registry, self.table, self._store, self.policy, self.notify, self.book, ending, limits, self._resolver
+            self._registry,
+            self.table,
+            self._store,
+            self.policy,
+            self.notify,
+            self.book,
+            ending,
+            limits,
+            quota,
+            proof,
+            self._resolver,
         )
         self._ordinary: Ordinary | None = None
         if self.policy is OPEN and settings.answer_202 != "always":
             self._ordinary = Ordinary(
-                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint
+                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
-        relocating = Relocating(self.table, self.book, self._resolver)
+        relocating = Relocating(self.table, self.book, proof, self._resolver)
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
         self.migration = Migration(self.notify, ending)
 
@@ -285,6 +280,7 @@ class Node:
             aiming=self._aiming,
         )
         counts = restorer.load(now)
+        self._quota.restore(self.notify.all(), restorer.sources)
         if self.config.auth.trusted:
             restorer.load_asserted()
         if self.config.server.domain:
@@ -298,6 +294,8 @@ class Node:
         self.endpoint.now = now
         if self._identity is not None:
             messages = self._identity.screen(messages, now)
+        if self._users is not None:
+            messages = self._users.sift(messages, now)
         messages = self.compositor.handle_ordinary(messages, now)
         if self._ordinary is not None:
             messages = self._ordinary.handle(messages, now)

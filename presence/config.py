@@ -16,6 +16,7 @@ from presence.settings import (
     Database,
     Dns,
     Http,
+    Limits,
     Log,
     Presence,
     PresenceXml,
@@ -49,6 +50,7 @@ class Config:
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
     server: Server = field(default_factory=Server)
+    limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)
     ws: Ws = field(default_factory=Ws)
     dns: Dns = field(default_factory=Dns)

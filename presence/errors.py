@@ -78,6 +78,18 @@ class UnknownEntityTag(SipError):
     status, reason = 412, "Conditional Request Failed"
 
 
+class BodyTooLarge(SipError):
+    """The body is larger than is taken (RFC 3261 section 21.4.11)."""
+
+    status, reason = 413, "Request Entity Too Large"
+
+
+class UriTooLong(SipError):
+    """The Request-URI is longer than is taken (RFC 3261 section 21.4.12)."""
+
+    status, reason = 414, "Request-URI Too Long"
+
+
 class UnsupportedMediaType(SipError):
     """The body's type is not one the package takes; carries Accept (RFC 3903 section 6, step 4)."""
 
@@ -132,6 +144,12 @@ class OutOfOrder(SipError):
     status, reason = 500, "CSeq Out of Order"
 
 
+class TooManyRequests(SipError):
+    """The user sends faster than is served; carries Retry-After (RFC 3261 section 21.5.1)."""
+
+    status, reason = 500, "Too Many Requests"
+
+
 class UnknownMethod(SipError):
     """A method nobody here has heard of; carries Allow (RFC 3261 section 21.5.2)."""
 
@@ -145,6 +163,12 @@ class VersionNotSupported(SipError):
 
 
 class Unavailable(SipError):
-    """Nothing was changed; try again (RFC 3261 section 21.5.4)."""
+    """Nothing was changed; try again: it gets a Retry-After when it has none (RFC 3261 section 21.5.4)."""
 
     status, reason = 503, "Service Unavailable"
+
+
+class MessageTooLarge(SipError):
+    """The message is larger than is taken (RFC 3261 section 21.5.7)."""
+
+    status, reason = 513, "Message Too Large"

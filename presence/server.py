@@ -65,6 +65,7 @@ class Server:
         self.node.observe(logbook.Journal(self._log, self.clock.now))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
+        self.tally.gauges["commit_lag_seconds"] = lambda: {(): self._store.lag.seconds}
 
     # ---- start ----
 
@@ -94,6 +95,7 @@ class Server:
             on_commit=self._committed,
             on_missing=self._missing,
             on_trouble=self._log.warning,
+            overload_s=self.config.limits.overload_ms / 1000,
             fold_after_s=database.write_interval_ms / 1000 if periodic else FOLD_AFTER_S,
         )
 
@@ -116,10 +118,12 @@ class Server:
         for udp in self._udp:
             udp.attach(node.table, node.transactions, self.config.server.advertised_host)
             node.ways.add(udp.local, udp.link)
+            udp.guard(node.gate)
         for stream in self._streams:
             stream.advertised_host = self.config.server.advertised_host
             stream.attach(node.table, self.tally, self._streamed, self.clock.now)
             stream.wake = self._wake
+            stream.gate = node.gate if node.gate.active else None
             node.ways.add(stream.local, stream.link)
             # Who a server must prove to be, for those that ask.
             node.ways.names[stream.link] = stream.names

@@ -55,7 +55,10 @@ class Tally:
     publish_to_notify: Histogram = field(default_factory=Histogram)
     commit: Histogram = field(default_factory=Histogram)
     gauges: dict[str, Levels] = field(default_factory=dict)
-    """`publications` by (package,), `subscriptions` by (package, status), `unfolded`; asked when somebody looks."""
+    """`publications` by (package,), `subscriptions` by (package, status), `unfolded`, `commit_lag_seconds`.
+
+    Asked when somebody looks.
+    """
     refreshers: list[Callable[[], None]] = field(default_factory=list)
     """Called before somebody looks, to bring over what the compiled core counted."""
 

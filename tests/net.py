@@ -212,7 +212,7 @@ class Network:
             leads_here = table.facts(slot).flow == connection.flow or table.target(slot) == connection.agent.address
             if leads_here and not table.resend(slot):
                 self.cut_off.add(connection.agent)
-                table.fail_flight(slot, 503)
+                table.fail_flight(slot, 503, carried=True)
 
     # ---- what is under way ----
 

@@ -200,6 +200,10 @@ cdef class UdpSocket:
         cdef list requests = []
         return requests, self.read_batch(requests, now) == SLAB_SLOTS
 
+    def guard(self, Gate gate not None):
+        """Take only what passes the gate; one that lets everything pass costs nothing."""
+        self.gate = gate if gate.filtering or gate.limiting else None
+
     def serve(self, object clock, object handle, object wake):
         """Say what `readable` does: `handle(requests, now)` with new requests, `wake()` when something follows."""
         self.clock, self.handle, self.wake = clock, handle, wake
@@ -225,6 +229,8 @@ cdef class UdpSocket:
         cdef char* datagram
         cdef uint32_t size, transaction
         cdef bint found, merged
+        cdef uint8_t source[16]
+        cdef uint16_t port
         # What the kernel wrote into the headers last time; the others are as they were.
         for i in range(self.received):
             self.headers[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
@@ -240,6 +246,10 @@ cdef class UdpSocket:
                 self.keepalives += 1
                 continue
             memset(datagram + size, 0, SCAN_SLACK)
+            if self.gate is not None:
+                read_source(&self.addresses[i], source, &port)
+                if not self.gate.passes(source, datagram, now):
+                    continue
             if self.table.match_usual(datagram, size):
                 continue
             scan_message(&self.m, datagram, size)

@@ -42,9 +42,11 @@ cdef class Fanout(SwitchingFlights):
         until = <double>row.expires_at - self.expires_offset_s
         row.flying_left = <uint32_t>(until - now + 0.999) if until > now else 0
         row.flight = FLIGHT_FLYING
-        row.way = 0
+        row.flags &= ~FLAG_STREAM
         row.began_ms = self.milliseconds(now)
         row.interval_ms = self.t1_ms
+        if row.flags & FLAG_UNPROVEN:
+            row.flags |= FLAG_ASKED
         self.in_flight += 1
         self.sent += 1
         return True
@@ -163,6 +165,7 @@ cdef class Fanout(SwitchingFlights):
                 target = &self.targets[self.rows[slot].target]
                 link = &self.links[self.way_of(&self.rows[slot])]
                 if target.port == 0 and target.flow == 0:
+                    self.rows[slot].flags &= ~FLAG_ASKED
                     self.fail(slot, 430, 0)
                     continue
                 if link.fd < 0:
@@ -177,7 +180,7 @@ cdef class Fanout(SwitchingFlights):
                     count = 0
             self.send_slice(slots, count)
             for count in range(self.elsewhere.count):
-                if self.rows[self.elsewhere.items[count]].way == WAY_STREAM:
+                if self.rows[self.elsewhere.items[count]].flags & FLAG_STREAM:
                     # No timer E any more.
                     self.arm_transaction(self.elsewhere.items[count], now, False)
             if self.ring_count == 0 and self.ring_capacity > RING_KEPT:
@@ -218,6 +221,10 @@ cdef class Fanout(SwitchingFlights):
                 return False
         elif row.flight == FLIGHT_FLYING and row.flags & FLAG_RESEND:
             row.flags &= ~FLAG_RESEND
+            if row.flags & (FLAG_UNPROVEN | FLAG_ASKED) == FLAG_UNPROVEN:
+                # It has got another target since, which did not ask for it.
+                self.arm_transaction(slot, now, again)
+                return False
             self.retransmitted += 1
         else:
             return False
@@ -321,7 +328,7 @@ cdef class Fanout(SwitchingFlights):
         batch.fd = link.fd
         size = self.render(slot, batch.next)
         if size + (row.flying.size if row.flying != NULL else 0) > self.datagram_most and self.may_switch(target):
-            row.way = WAY_STREAM
+            row.flags |= FLAG_STREAM
             self.switched_count += 1
             vector_push(&self.elsewhere, slot)
             return
@@ -339,7 +346,7 @@ cdef class Fanout(SwitchingFlights):
         if (self.may_switch(&self.targets[row.target])
                 and self.head_size(row) + tail > self.datagram_most
                 and self.render(slot, self.scratch) + tail > self.datagram_most):
-            row.way = WAY_STREAM
+            row.flags |= FLAG_STREAM
             self.switched_count += 1
 
     cdef void deliver(self, Batch* batch) noexcept nogil:

@@ -75,6 +75,11 @@ cdef class NotifyFlights(WatcherTable):
                 break
         else:
             raise ValueError(f"not a reason: {reason!r}")
+        if row.flags & FLAG_ASKED and row.flight != FLIGHT_FLYING:
+            # It had its one NOTIFY and did not answer.
+            self.report(slot, EVENT_ENDED, 408, row.group)
+            self.release_row(slot)
+            return
         self.leave_group(slot)
         row.reason = i
         row.state = ROW_TERMINATED
@@ -91,6 +96,8 @@ cdef class NotifyFlights(WatcherTable):
         A change that came while the NOTIFY was in flight is sent at once.
         """
         cdef Row* row = self.row(slot)
+        if row.flags & FLAG_ASKED:
+            return      # over, whoever refreshes it
         if row.flight == FLIGHT_FAILED or row.flight == FLIGHT_ASKED:
             row.flight = FLIGHT_IDLE
             if row.flags & FLAG_DIRTY:
@@ -110,7 +117,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef Row* row = self.row(slot)
         if row.flight != FLIGHT_FLYING or not self.links[self.way_of(row)].reliable:
             return True
-        if row.flags & FLAG_RESENT:
+        if row.flags & (FLAG_RESENT | FLAG_UNPROVEN):
             return False
         row.flags |= FLAG_RESEND | FLAG_RESENT
         self.queue(slot)
@@ -129,7 +136,9 @@ cdef class NotifyFlights(WatcherTable):
 
     cdef void want(self, uint32_t slot) noexcept nogil:
         cdef Row* row = &self.rows[slot]
-        if row.flight == FLIGHT_IDLE:
+        if row.flags & FLAG_ASKED and row.flight != FLIGHT_FLYING:
+            row.flags |= FLAG_DIRTY
+        elif row.flight == FLIGHT_IDLE:
             if self.groups[row.group].individual and not row.flags & FLAG_OWN_BODY:
                 row.flight = FLIGHT_ASKED
                 self.report(slot, EVENT_WANT, 0, 0)
@@ -231,6 +240,7 @@ cdef class NotifyFlights(WatcherTable):
         elif m.status < 300:
             self.complete(slot)
         else:
+            self.answered(row)
             self.fail(slot, m.status, retry_after(m))
         return True
 
@@ -311,9 +321,15 @@ cdef class NotifyFlights(WatcherTable):
         drop_body(row.flying)
         row.flying = NULL
 
+    cdef inline void answered(self, Row* row) noexcept nogil:
+        # The branch is known to nobody but who got the NOTIFY.
+        if row.flags & FLAG_ASKED:
+            self.end_doubt(row)
+
     cdef void complete(self, uint32_t slot) noexcept nogil:
         cdef Row* row = &self.rows[slot]
         cdef bint final = row.flying_state == ROW_TERMINATED
+        self.answered(row)
         self.land(row)
         self.completed += 1
         if final:
@@ -330,7 +346,7 @@ cdef class NotifyFlights(WatcherTable):
             return
         self.land(row)
         self.failed += 1
-        if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408)):
+        if final or (row.state == ROW_TERMINATED and (status == 481 or status == 408 or row.flags & FLAG_ASKED)):
             self.report(slot, EVENT_ENDED, status, row.group)
             self.release_row(slot)
         elif row.state == ROW_TERMINATED:
@@ -385,6 +401,10 @@ cdef class NotifyFlights(WatcherTable):
         elif <int32_t>(now_ms - row.began_ms) >= <int32_t>(64 * self.t1_ms):
             self.timed_out += 1
             self.fail(slot, 408, 0)
+        elif row.flags & FLAG_UNPROVEN:
+            # No retransmissions to who has not asked: timer F alone.
+            row.due_ms = row.began_ms + 64 * self.t1_ms
+            self.retransmissions.arm(slot, now + <int32_t>(row.due_ms - now_ms) / 1000.0)
         elif not row.flags & FLAG_RESEND:
             row.interval_ms = min(row.interval_ms * 2, self.t2_ms)
             row.flags |= FLAG_RESEND
@@ -413,7 +433,7 @@ cdef class NotifyFlights(WatcherTable):
         cdef uint32_t last = row.began_ms + 64 * self.t1_ms
         cdef uint32_t due = (row.due_ms if again else now_ms) + row.interval_ms
         cdef int32_t wait
-        if self.links[self.way_of(row)].reliable or <int32_t>(last - due) < 0:
+        if self.links[self.way_of(row)].reliable or row.flags & FLAG_UNPROVEN or <int32_t>(last - due) < 0:
             due = last
         row.due_ms = due
         wait = <int32_t>(due - now_ms)
@@ -427,21 +447,3 @@ cdef class NotifyFlights(WatcherTable):
             "unsent": self.unsent, "segmented": self.segmented, "switched": self.switched_count,
             "fallen_back": self.fallen_back, "in_flight": self.in_flight, "queued": self.ring_count,
         }
-
-
-cdef uint32_t retry_after(const SipMsg* m) noexcept nogil:
-    # The delta-seconds of Retry-After, at most a day; 0 when there is none.
-    cdef uint32_t value = 0, i
-    cdef Span span
-    cdef char c
-    if m.first[<int>H_RETRY_AFTER] == 0:
-        return 0
-    span = m.headers[m.first[<int>H_RETRY_AFTER] - 1].value
-    for i in range(span.len):
-        c = (m.buf + span.off + i)[0]
-        if c < c'0' or c > c'9':
-            break
-        value = value * 10 + (c - c'0')
-        if value > 86400:
-            return 86400
-    return value

@@ -1,5 +1,5 @@
 # Small things every part of the watcher table needs: hex, refcounted bodies, addresses, the strings of a dialog.
-# Uses: nothing. Used by: slab, watchers, flights, fanout.
+# Uses: message. Used by: slab, watchers, flights, fanout.
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     x ^= x >> 30
@@ -112,3 +112,21 @@ cdef inline void set_part(Parts* parts, int part, const SipMsg* m, Span text) no
     # Valid as long as the message is.
     parts.at[part] = m.buf + text.off
     parts.size[part] = text.len
+
+
+cdef uint32_t retry_after(const SipMsg* m) noexcept nogil:
+    # The delta-seconds of Retry-After, at most a day; 0 when there is none.
+    cdef uint32_t value = 0, i
+    cdef Span span
+    cdef char c
+    if m.first[<int>H_RETRY_AFTER] == 0:
+        return 0
+    span = m.headers[m.first[<int>H_RETRY_AFTER] - 1].value
+    for i in range(span.len):
+        c = (m.buf + span.off + i)[0]
+        if c < c'0' or c > c'9':
+            break
+        value = value * 10 + (c - c'0')
+        if value > 86400:
+            return 86400
+    return value

@@ -11,6 +11,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef enum:
     C_USER = 8          # of a user part: what needs no second look (RFC 3261 section 25.1: unreserved and some)
     C_DOMAIN = 16       # of a host name or IPv4 address in lower case
+    PLAIN_VIAS = 980        # bytes: fewer than 70 Via values of the shortest kind ("SIP/2.0/UDP h,") take
     PLAIN_LONGEST = 512     # longer values are read the other way
 
 
@@ -188,12 +189,23 @@ cdef bint read_subscriber(const SipMsg* m, Subscriber* who) noexcept nogil:
     )
 
 
+cdef bint few_vias(const SipMsg* m) noexcept nogil:
+    """True when the Via values are certainly no more than may be (`endpoint.MAX_VIAS`)."""
+    cdef uint32_t total = 0
+    cdef int i
+    for i in range(m.header_count):
+        if m.headers[i].id == H_VIA:
+            total += m.headers[i].value.len
+    return total < PLAIN_VIAS
+
+
 cdef inline bint plain_request(const SipMsg* m) noexcept nogil:
     """True when none of the general checks of RFC 3261 section 8.2 could refuse the request."""
     return (
         m.error == E_NONE
         and (m.method == M_SUBSCRIBE or m.method == M_PUBLISH)
         and m.max_forwards != 0
+        and (m.size - m.body.len < PLAIN_VIAS or few_vias(m))
         and m.first[<int>H_REQUIRE] == 0
         and m.uri.len > 4
         and memcmp(m.buf + m.uri.off, b"sip", 3) == 0

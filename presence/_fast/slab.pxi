@@ -53,6 +53,7 @@ cdef class SubscriptionSlab:
         open_pool(&self.row_pool, sizeof(Row))
         open_pool(&self.group_pool, sizeof(Group))
         open_pool(&self.target_pool, sizeof(Target))
+        open_pool(&self.doubt_pool, sizeof(Doubt))
         self.rows = <Row*>self.row_pool.items
         self.groups = <Group*>self.group_pool.items
         self.targets = <Target*>self.target_pool.items
@@ -60,6 +61,10 @@ cdef class SubscriptionSlab:
         cdef char* start = <char*>&one
         open_index(&self.target_index, &self.target_pool, <uint32_t>(<char*>&one.key - start),
                    <uint32_t>(<char*>&one.next - start))
+        cdef Doubt doubt
+        start = <char*>&doubt
+        open_index(&self.doubt_index, &self.doubt_pool, <uint32_t>(<char*>&doubt.key - start),
+                   <uint32_t>(<char*>&doubt.next - start))
         self.outbox = []
         self.events_named = {}
 
@@ -75,6 +80,8 @@ cdef class SubscriptionSlab:
             free(self.links[i].via)
             free(self.links[i].contact)
         close_index(&self.target_index)
+        close_index(&self.doubt_index)
+        close_pool(&self.doubt_pool)
         close_pool(&self.row_pool)
         close_pool(&self.group_pool)
         close_pool(&self.target_pool)
@@ -123,7 +130,7 @@ cdef class SubscriptionSlab:
     cdef uint16_t way_of(self, const Row* row) noexcept nogil:
         # The link that the row's NOTIFY in flight leaves by.
         cdef uint16_t link = self.targets[row.target].link
-        if row.way == WAY_STREAM and self.links[link].stream != NO_LINK:
+        if row.flags & FLAG_STREAM and self.links[link].stream != NO_LINK:
             return self.links[link].stream
         return link
 
@@ -316,37 +323,6 @@ cdef class SubscriptionSlab:
         check_size(&parts)
         if self.keep_parts(row, &parts) < 0:
             raise MemoryError
-
-    # ---- next hops ----
-
-    def set_target(self, uint32_t slot, uint16_t link, str host, uint16_t port, uint32_t flow=0, *, bint explicit=False):
-        """Say where NOTIFYs of the row go: an address on a UDP link, or a stream's flow number.
-
-        With port 0 there is no address: without its flow a NOTIFY fails with 430. An `explicit` UDP target gets the
-        largest NOTIFYs too.
-        """
-        cdef Row* row = self.row(slot)
-        cdef Target wanted = self.targets[row.target]
-        if link >= self.link_count:
-            raise ValueError("no such link")
-        if host:
-            parse_address(host, wanted.address)
-        wanted.port = port
-        wanted.link = link
-        wanted.flow = flow
-        wanted.explicit = explicit
-        if self.aim(row, &wanted) < 0:
-            raise MemoryError
-
-    cdef int aim(self, Row* row, Target* target) noexcept nogil:
-        cdef uint32_t before = row.target
-        cdef uint32_t number = take_target(&self.target_pool, &self.target_index, target, self.secret)
-        self.targets = <Target*>self.target_pool.items
-        if number == 0:
-            return -1
-        drop_target(&self.target_pool, &self.target_index, before)
-        row.target = number
-        return 0
 
     def find(self, Message request):
         """Return the slot of the dialog a request belongs to, by To-tag, Call-ID and From-tag; 0 when it is not ours."""

@@ -19,7 +19,8 @@ cdef class Subscribing:
     """Recognises ordinary SUBSCRIBE requests, and does with them what `subscription/notifier.py` does with all."""
 
     def __cinit__(self, Fanout table, ServerTransactions transactions, object allowed, dict lanes, uint32_t min_expires_s, uint32_t max_expires_s,
-                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, set shared, bint nat=True):
+                  uint32_t expires_offset_s, uint32_t boot, frozenset domains, dict asserted, set shared, bint nat=True, *,
+                  tuple trusted=(), uint32_t unproven_per_target=0xFFFFFFFF, object quota=None):
         self.table = table
         self.transactions = transactions
         self.allowed = allowed
@@ -29,6 +30,9 @@ cdef class Subscribing:
         self.expires_offset_s = expires_offset_s
         self.boot = boot
         self.domains = domains
+        self.trusted = Networks(trusted)
+        self.unproven_most = unproven_per_target
+        self.quota = quota
         self.nat = nat
         self.asserted = asserted
         self.shared = shared
@@ -115,18 +119,28 @@ cdef class Subscribing:
         cdef uint16_t link = origin.link
         cdef uint32_t slot
         cdef char text[1024]
-        cdef str user, host, target_host
+        cdef str user, host, target_host, aim, source = None
+        cdef Target target
         if not read_subscriber(m, &who) or not plain_aor(m.buf, m.uri, &uri) or link >= table.link_count:
             return False
         if table.links[link].family != AF_INET:
             return False
         if not leads_to_contact(m, &who.contact, request.source_ip, request.source_port, self.nat):
             return False
+        event = self.events[index]
         user, host = request.text(uri.user), request.text(uri.host)
         if self.domains and host not in self.domains:
             return False
         target_host = request.text(who.contact.host)
         if target_host not in self.allowed:
+            return False
+        memset(&target, 0, sizeof(Target))
+        read_address(m.buf + who.contact.host.off, who.contact.host.len, target.address)
+        if memcmp(target.address, request.source_ip, 16) != 0 and not self.believes(request):
+            if table.count_doubts(target.address) >= self.unproven_most:
+                return False
+            source = f";from={format_address(request.source_ip)}"
+        if self.quota is not None and not self.quota.has_room(request, event, user, host):
             return False
         try:
             row_id = new_id("active_watchers")
@@ -135,24 +149,37 @@ cdef class Subscribing:
         except Exception:
             return False        # refused where errors become responses
         row = &table.rows[slot]
+        if source is not None:
+            # Counted before the commit: the next of this tick may name the same address.
+            target.port, target.link = who.contact.port if who.contact.port else DEFAULT_PORT, link
+            target.explicit = who.contact.explicit
+            if table.aim(row, &target) < 0 or table.begin_doubt(row) < 0:
+                table.release_row(slot)
+                return False
+        if self.quota is not None:
+            self.quota.enter(slot, request, event, user, host)
         step.slot, step.row_id, step.since = slot, row_id, <uint32_t>now
         step.granted = self.granted(m, &self.packages[index])
         step.until = self.until(now, step.granted)
         table.write_tag(row, text)
         tag = PyUnicode_DecodeUTF8(text, TAG_SIZE, NULL)
+        aim = f"udp:{target_host}:{who.contact.port if who.contact.port else DEFAULT_PORT}"
         contact = decode(text, table.write_contact(row, link, text))
-        event = self.events[index]
         batch.writes.append(("active_watchers_insert", (
             row_id, f"sip:{user}@{host}", request.text(who.remote.user), request.text(who.remote.host),
             request.text(who.local.user), request.text(who.local.host), event, request.text(m.event_id),
             tag, request.text(m.from_tag), request.text(m.call_id), RESERVED_CSEQS, m.cseq,
             request.text(who.contact_text), None, step.until, 1, "", 0, origin.local, contact,
             request.text(who.remote_text), request.text(who.local_text), step.since,
-            f"udp:{target_host}:{who.contact.port if who.contact.port else DEFAULT_PORT}", self.boot,
+            aim if source is None else aim + source, self.boot,
         )))
         batch.resources.append((event, (user, host)))
         batch.begun.append(request)
         return True
+
+    cdef bint believes(self, Message request) except -1:
+        # Whether who sent it may name any Contact address: a trusted peer, or somebody who has proven who he is.
+        return self.trusted.has(request.source_ip) or request.identity is not None
 
     cdef bint extend(self, Arrivals batch, Message request, int index, double now, set claimed) except -1:
         cdef ExtendStep* step
@@ -241,6 +268,8 @@ cdef class Subscribing:
         """Give back the rows of subscriptions that the database refused."""
         cdef uint32_t i
         for i in range(len(batch.begun)):
+            if self.quota is not None:
+                self.quota.leave(batch.begin_steps[i].slot)
             self.table.release_row(batch.begin_steps[i].slot)
 
 

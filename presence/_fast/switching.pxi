@@ -15,22 +15,24 @@ cdef class SwitchingFlights(NotifyFlights):
         """Return True for a NOTIFY in flight that goes over TCP for its size alone."""
         return self.has_switched(self.row(slot))
 
-    def fail_flight(self, uint32_t slot, uint16_t status):
+    def fail_flight(self, uint32_t slot, uint16_t status, *, bint carried=False):
         """Treat the NOTIFY in flight as failed (a connection that cannot be opened: RFC 3261 section 8.1.3.1).
 
-        One that went over TCP for its size alone is sent over UDP after all.
+        One that went over TCP for its size alone is sent over UDP after all; but not when a connection has `carried`
+        it to a target that gets one alone (`unproven`).
         """
         cdef Row* row = self.row(slot)
-        if self.has_switched(row):
+        if self.has_switched(row) and not (carried and row.flags & FLAG_UNPROVEN):
             self.fall_back(row, slot)
         else:
+            if not carried:
+                row.flags &= ~FLAG_ASKED
             self.fail(slot, status, 0)
 
     cdef void fall_back(self, Row* row, uint32_t slot) noexcept nogil:
         self.targets[row.target].udp_until = self.now_s + UDP_KEPT_S
         self.fallen_back += 1
-        row.way = 0
-        row.flags = (row.flags & ~FLAG_RESENT) | FLAG_RESEND
+        row.flags = (row.flags & ~(FLAG_RESENT | FLAG_STREAM)) | FLAG_RESEND
         # Timers E and F begin with the first datagram.
         row.began_ms = row.due_ms = self.now_ms
         row.interval_ms = self.t1_ms

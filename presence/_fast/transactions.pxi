@@ -46,6 +46,7 @@ cdef class ServerTransactions:
         memcpy(&self.seed_low, <const char*>secret, 8)
         memcpy(&self.seed_high, <const char*>secret + 8, 8)
         self.lifetime_s = lifetime_s
+        self.bound(MAX_MESSAGE, MAX_MESSAGE)
         # With a long T1 timer J must not come up at the wheel's horizon.
         while 0.25 * (wheel_size - 2) < lifetime_s and wheel_size < 65536:
             wheel_size *= 2
@@ -145,6 +146,11 @@ cdef class ServerTransactions:
         drop_in_order(&self.responses, self.entries[index].response)
         drop_number(&self.pool, index)
 
+    def bound(self, uint32_t uri_bytes, uint32_t body_bytes):
+        """Say how long a Request-URI and how large a body may be; what is beyond is not plain."""
+        self.uri_most, self.body_most = uri_bytes, body_bytes
+        self.bounds = (uri_bytes, body_bytes)
+
     def begin(self, Message request):
         """Return (index, retransmission): the transaction of a request, and whether it is known already.
 
@@ -186,7 +192,9 @@ cdef class ServerTransactions:
         return self.tag_of(&request.m)
 
     cdef void mark_plain(self, Message request) noexcept:
-        request.plain = not request.merged and plain_request(&request.m)
+        cdef SipMsg* m = &request.m
+        request.plain = (not request.merged and plain_request(m)
+                         and m.body.len <= self.body_most and m.uri.len <= self.uri_most)
         if request.plain:
             self.plain[request.m.method == M_PUBLISH] += 1
 

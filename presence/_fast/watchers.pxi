@@ -2,7 +2,7 @@
 # subscriptions begin, go on and end. Knows no event package, no policy, no SQL.
 # Uses: slab. Used by: flights.
 
-cdef class WatcherTable(SubscriptionSlab):
+cdef class WatcherTable(SubscriptionHops):
     """Subscriptions by resource: one vector of rows per group, no Python object per subscription."""
 
     # ---- groups: the watchers of one resource ----
@@ -301,6 +301,7 @@ cdef class WatcherTable(SubscriptionSlab):
             self.groups[row.group].rows -= 1
         if row.flight == FLIGHT_FLYING:
             self.in_flight -= 1
+        self.end_doubt(row)
         drop_body(row.flying)
         row.flying = NULL
         row.flight = FLIGHT_IDLE

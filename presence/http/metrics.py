@@ -12,6 +12,7 @@ from presence.tally import Histogram, Tally
 _GAUGES: dict[str, tuple[str, list[str]]] = {
     "publications": ("Publications that are stored now.", ["package"]),
     "subscriptions": ("Subscriptions that are held now.", ["package", "status"]),
+    "commit_lag_seconds": ("How long a change has been waiting for its commit now.", []),
     "unfolded": ("Acknowledged changes that are not in the tables yet.", []),
 }
 

@@ -99,6 +99,7 @@ class Presence:
     def __init__(self, durability: str, command: str = "", arguments: Sequence[str] = (), *, auth: str = "") -> None:
         self.name, self.most_in_flight = f"presence-{durability}{f'-{auth}' if auth else ''}", 1 << 20
         self._durability, self._auth = durability, auth
+        self._own = not command
         self._command = shlex.split(command) or [sys.executable, "-m", "presence"]
         self._arguments = arguments
 
@@ -107,7 +108,11 @@ class Presence:
         ready, log = folder / "ready.json", folder / "server.log"
         command = [*self._command, "serve", "--listen", "udp:127.0.0.1:0", "--http", "127.0.0.1:0", "--policy", "open"]
         command += ["--database", str(folder / "presence.db"), "--ready-file", str(ready)]
-        command += ["--set", f"database.durability={self._durability}", *self._arguments]
+        command += ["--set", f"database.durability={self._durability}"]
+        if self._own:
+            # Watchers have many addresses of 127/8, and one socket subscribes for all of them.
+            command += ["--set", "limits.trusted=127.0.0.0/8"]
+        command += self._arguments
         if self._auth:
             command += ["--set=auth.required=true", f"--set=auth.algorithms={self._auth}"]
         process = spawn(command, log)

@@ -20,6 +20,7 @@ from presence.events.registry import Registry
 from presence.publication.holding import Holding, Limits, Resource
 from presence.publication.operation import TABLE, Operation
 from presence.publication.ordinary import Ordinary
+from presence.publication.quota import Quota
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.sip.headers import read_address
 from presence.sip.lanes import Lanes
@@ -38,6 +39,7 @@ class Compositor:
         registry: Registry,
         store: Store,
         limits: Limits,
+        quota: Quota,
         *,
         endpoint: Endpoint,
         domains: frozenset[str],
@@ -53,7 +55,7 @@ class Compositor:
         self._changed = changed
         self.lanes = Lanes()
         """One change at a time for each presentity and package."""
-        self.holding = Holding(endpoint.transactions, limits, now)
+        self.holding = Holding(endpoint.transactions, limits, quota, now)
         self.tags = self.holding.tags
         self._ordinary = Ordinary(registry, store, endpoint, self.holding, self.lanes, changed)
         self._missing: set[int] = set()
@@ -130,8 +132,7 @@ class Compositor:
         if operation is None:
             raise BadRequest("Missing Body")
         if old is None:
-            if len(held) >= self._limits.max_publications:
-                raise Unavailable("Too Many Publications", (("Retry-After", "60"),))
+            self.holding.quota.check(request, len(held), len(self.tags))
             new = self._read(request, package, body, None, now)
             self._insert(transaction, resource, new, expires_s)
             return
@@ -166,22 +167,25 @@ class Compositor:
         if expires_s:
             new.row_id = self._store.new_id("presentity")
         new.number = self.tags.reserve()
+        quota = self.holding.quota
+        quota.enter(new.number, quota.source(transaction.request))
         etag = self.tags.next_tag(new.number)
         if expires_s == 0:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
-            self.tags.release(new.number)
+            self.holding.release(new.number)
             self._accept(transaction, etag, 0)
             self.lanes.leave(resource)
             return
         package, (username, domain) = resource
         until = new.received_at + expires_s
         key = (new.row_id, username, domain, package, etag)
-        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, None, None)
+        sender = quota.sender(transaction.request)
+        values = (int(until), int(new.received_at), new.order, new.content_type, new.body, sender, None)
         done = partial(self._inserted, transaction, resource, new, etag, until)
         try:
             self._store.submit((("presentity_insert", (*key, *values)),), done)
         except StoreError:
-            self.tags.release(new.number)
+            self.holding.release(new.number)
             raise
 
     def _precondition(
@@ -224,7 +228,7 @@ class Compositor:
     def _refused(self, transaction: ServerTransaction, resource: Resource, old: Publication | None) -> None:
         if old is not None:
             self.tags.give(old.number)
-        transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+        transaction.refuse(Unavailable())
         self.lanes.leave(resource)
 
     def _inserted(
@@ -237,7 +241,7 @@ class Compositor:
         error: StoreError | None,
     ) -> None:
         if error is not None:
-            self.tags.release(new.number)
+            self.holding.release(new.number)
             self._refused(transaction, resource, None)
             return
         self.holding.keep(resource, new, until)

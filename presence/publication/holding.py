@@ -8,17 +8,17 @@ from typing import NamedTuple
 from presence._fastcore import Publications, ServerTransactions
 from presence.errors import SipError
 from presence.events.registry import Registry
+from presence.publication.quota import Quota
 from presence.store.base import Store
 from presence.values import Aor, Publication
 
 
 class Limits(NamedTuple):
-    """How long a publication may last, in seconds, and how many a presentity may have of one package."""
+    """How long a publication may last, in seconds."""
 
     min_expires_s: int
     max_expires_s: int
     expires_offset_s: int
-    max_publications: int = 64
 
 
 Resource = tuple[str, Aor]
@@ -30,7 +30,8 @@ _NOTHING: Mapping[int, Publication] = {}
 class Holding:
     """What is committed, and nothing else."""
 
-    def __init__(self, transactions: ServerTransactions, limits: Limits, now: float) -> None:
+    def __init__(self, transactions: ServerTransactions, limits: Limits, quota: Quota, now: float) -> None:
+        self.quota = quota
         self.tags = Publications(
             transactions,
             secrets.token_bytes(8),
@@ -114,7 +115,7 @@ class Holding:
     def load(self, registry: Registry, store: Store, now: float) -> None:
         """Hold what the database kept from earlier starts, remove what has expired."""
         for row in store.read("presentity_load"):
-            row_id, username, domain, event, etag, expires, received, order, content_type, body = row
+            row_id, username, domain, event, etag, expires, received, order, content_type, body, sender = row
             package = registry.get(str(event))
             if package is None or not isinstance(body, bytes):
                 continue
@@ -132,6 +133,7 @@ class Holding:
             resource = (package.name, Aor(str(username), intern(str(domain))))
             publication.number = self.tags.reserve()
             publication.foreign = str(etag)
+            self.quota.restore(publication.number, sender)
             self.keep(resource, publication, float(expires or 0), foreign=True)
 
     def renew(self, publication: Publication, until: float) -> None:
@@ -139,9 +141,14 @@ class Holding:
         self.tags.renew(publication.number, until)
         publication.foreign = None
 
+    def release(self, number: int) -> None:
+        """Give back a number, and its place in the quota."""
+        self.quota.leave(number)
+        self.tags.release(number)
+
     def forget(self, resource: Resource, publication: Publication) -> None:
         """Hold a publication no more."""
-        self.tags.release(publication.number)
+        self.release(publication.number)
         held = self._resources[resource]
         if isinstance(held, dict) and len(held) > 1:
             del held[publication.number]

@@ -10,6 +10,7 @@ from typing import cast, get_type_hints
 
 from presence.settings.auth import Auth
 from presence.settings.dns import Dns
+from presence.settings.limits import Limits
 from presence.settings.operation import Database, Http, Log
 from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
@@ -20,6 +21,7 @@ SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
     "server": Server,
+    "limits": Limits,
     "tls": Tls,
     "ws": Ws,
     "dns": Dns,
@@ -55,6 +57,7 @@ __all__ = [
     "Database",
     "Dns",
     "Http",
+    "Limits",
     "Log",
     "Presence",
     "PresenceXml",

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Protocol
+from zlib import crc32
 
 from presence._fastcore import Message, ServerTransactions
 from presence.errors import (
     BadExtension,
     BadRequest,
+    BodyTooLarge,
     Headers,
     LoopDetected,
+    MessageTooLarge,
     MethodNotAllowed,
     SipError,
     StoreError,
@@ -19,6 +22,7 @@ from presence.errors import (
     UnknownMethod,
     UnknownSubscription,
     UnsupportedUriScheme,
+    UriTooLong,
     VersionNotSupported,
 )
 from presence.observer import Observer
@@ -78,13 +82,27 @@ class ServerTransaction:
     def refuse(self, error: Exception) -> None:
         """Send the failure response that an error deserves: the one place where errors become responses."""
         if isinstance(error, StoreError):
-            error = Unavailable(headers=(("Retry-After", "5"),))
+            error = Unavailable()
         elif not isinstance(error, SipError):
             # Ours: the peer hears 500, the operator the rest.
             self._endpoint.fault(self.request, error)
             error = SipError()
-        self._endpoint.answer(self, error.status, error.reason, error.headers)
+        headers = error.headers
+        if isinstance(error, Unavailable) and not headers:
+            # Spread, so that those refused together do not come back together.
+            spread_s = crc32(self.request.call_id.encode("utf-8", "surrogateescape")) % RETRY_SPREAD_S
+            headers = (("Retry-After", str(RETRY_AFTER_S + spread_s)),)
+        self._endpoint.answer(self, error.status, error.reason, headers)
 
+
+RETRY_AFTER_S, RETRY_SPREAD_S = 5, 6
+"""What Retry-After of a 503 says: from the first on, among so many seconds."""
+
+MAX_VIAS = 70
+"""Hops a request may have come over (RFC 3261 section 8.1.1.6 has clients allow as many)."""
+
+TOO_LARGE = "Message Too Large"
+"""What the core says of a message above the limit of its transport."""
 
 SCHEMES = frozenset({"sip", "sips", "tel", "pres", "im"})
 """URI schemes a Request-URI may have (RFC 3261 section 8.2.2.1, RFC 3859)."""
@@ -190,6 +208,8 @@ class Endpoint:
     def _guard(self, request: Message) -> None:
         if request.bad_version:
             raise VersionNotSupported
+        if request.error == TOO_LARGE:
+            raise MessageTooLarge
         allow = (("Allow", self.allow),)
         if request.error == _OTHER_METHOD and request.method not in METHODS:
             # RFC 4475 section 3.1.2.18: how an unknown method fills CSeq is not ours to judge.
@@ -209,6 +229,7 @@ class Endpoint:
         # RFC 4475 section 3.3.11: who is asked what it can do answers at the last hop too.
         if request.max_forwards == 0 and request.method != "OPTIONS":
             raise TooManyHops
+        self._check_sizes(request)
         if request.merged:
             raise LoopDetected
         # RFC 5627 section 14.1: of a registrar `gruu` demands that it makes GRUUs, which ours does not.
@@ -219,7 +240,22 @@ class Endpoint:
         if request.uri.partition(":")[0].lower() not in SCHEMES:
             raise UnsupportedUriScheme
         if self.draining:
-            raise Unavailable("Shutting Down", (("Retry-After", "5"),))
+            raise Unavailable("Shutting Down")
+
+    def _check_sizes(self, request: Message) -> None:
+        uri_bytes, body_bytes = self.transactions.bounds
+        if len(request.uri.encode("utf-8", "surrogateescape")) > uri_bytes:
+            raise UriTooLong
+        if len(request.body) > body_bytes:
+            raise BodyTooLarge
+        if len(request.values("Via")) > MAX_VIAS:
+            raise TooManyHops
+
+    def turn_away(self, request: Message, error: SipError) -> None:
+        """Answer a request that is not even looked at."""
+        if not request.plain:
+            self._tally.count_request(request.method)
+        ServerTransaction(self, request).refuse(error)
 
     def answer(self, transaction: ServerTransaction, status: int, reason: str, headers: Headers) -> None:
         """Build and send the final response of a transaction."""

@@ -47,7 +47,7 @@ class Lanes:
         if queue is None:
             queue = self.taken[key] = _Queue()
         if bounded and len(queue.waiting) >= MAX_WAITING:
-            raise Unavailable("Too Many Requests for One Resource", (("Retry-After", "5"),))
+            raise Unavailable("Too Many Requests for One Resource")
         queue.waiting.append(change)
 
     def run(self, key: Hashable, change: Change, *, bounded: bool = True) -> None:

@@ -10,6 +10,8 @@ REASONS = {
     405: "Method Not Allowed",
     406: "Not Acceptable",
     412: "Conditional Request Failed",
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
     415: "Unsupported Media Type",
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
@@ -22,6 +24,7 @@ REASONS = {
     501: "Not Implemented",
     503: "Service Unavailable",
     505: "Version Not Supported",
+    513: "Message Too Large",
 }
 """Reason phrases of the responses this server builds."""
 

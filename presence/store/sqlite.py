@@ -20,6 +20,7 @@ from presence.store.base import Done, Missing, Value
 from presence.store.checkpoint import Checkpointer
 from presence.store.fold import FOLD_AFTER_S, FOLD_ROWS, Folder
 from presence.store.journal import SEGMENT_BYTES, Journal, Recovery, segment_paths
+from presence.store.lag import Lag
 from presence.store.numbers import Numbers
 from presence.store.opening import BUSY_TIMEOUT_MS, MEMORY, adopt, claim, connect, speaking_of
 from presence.store.queries import load_queries
@@ -57,6 +58,7 @@ class SqliteStore:
         queue_limit: int = QUEUE_LIMIT,
         fold_after_s: float = FOLD_AFTER_S,
         segment_bytes: int = SEGMENT_BYTES,
+        overload_s: float = 0.0,
     ) -> None:
         if path == MEMORY and call_soon is not None and durability != "memory":
             raise StoreError("a database in memory has one connection and cannot have a writer thread")
@@ -67,6 +69,7 @@ class SqliteStore:
         self._on_missing, self._on_trouble = on_missing or _ignore, on_trouble
         self._fold_after_s, self._segment_bytes = fold_after_s, segment_bytes
         self._tick, self._direct = Tick([], []), list[Direct]()
+        self.lag = Lag(overload_s, time.monotonic)
         self._overload: list[tuple[int, Done]] = []
         self._outstanding = 0
         self._finished: deque[Finished] = deque()
@@ -89,8 +92,9 @@ class SqliteStore:
     def submit(self, writes: Sequence[tuple[str, tuple[Value, ...]]], done: Done) -> None:
         """Queue one atomic change (see `Store.submit`).
 
-        When more than `queue_limit` writes are outstanding, or too much is not in the tables yet, `done` gets a
-        `StoreError` at the next `flush`, ahead of what is queued: shedding load must not wait for the load.
+        When more than `queue_limit` writes are outstanding, one has waited for `overload_s` (0: for ever), or too
+        much is not in the tables yet, `done` gets a `StoreError` at the next `flush`, ahead of what is queued:
+        shedding load must not wait for the load.
         """
         if self._closed:
             raise StoreError("the database is closed")
@@ -100,7 +104,8 @@ class SqliteStore:
         journalled = [(name, params) for name, params in writes if name in known]
         direct = None if len(journalled) == count > 0 else self._read_direct(writes, done)
         self._outstanding += count
-        if self._outstanding > self._queue_limit or (self._folder is not None and self._folder.full):
+        full = self._folder is not None and self._folder.full
+        if self._outstanding > self._queue_limit or full or self.lag.over:
             self._overload.append((count, done))
         elif direct is not None:
             self._direct.append(direct)
@@ -112,9 +117,11 @@ class SqliteStore:
     def flush(self) -> None:
         """Hand what was submitted since the last call to the writer (the end of a tick)."""
         at_once = False
+        self.lag.look()
         if self._tick.dones:
             tick, self._tick = self._tick, Tick([], [])
             if self._writer is not None:
+                self.lag.ride(tick.dones)
                 self._writer.put(tick)
             else:
                 self._finished.append(self._acknowledge(tick))

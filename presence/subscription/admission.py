@@ -13,6 +13,7 @@ from presence.sip.resolution import Resolver
 from presence.subscription.aiming import choose_target
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, Target
+from presence.subscription.proof import Proof
 from presence.subscription.request import Limits
 from presence.values import Aor, SubscriptionStatus
 
@@ -51,8 +52,15 @@ class Admission:
     """What a new subscription and a refresh have in common."""
 
     def __init__(
-        self, table: Fanout, policy: Policy, book: Book, limits: Limits, resolver: Resolver | None = None
+        self,
+        table: Fanout,
+        policy: Policy,
+        book: Book,
+        limits: Limits,
+        proof: Proof,
+        resolver: Resolver | None = None,
     ) -> None:
+        self._proof = proof
         self._resolver = resolver
         self.policy = policy
         self.limits = limits
@@ -63,8 +71,8 @@ class Admission:
         """Return what the policy lets the watcher have of a package."""
         return decide(self.policy, package, presentity, watcher)
 
-    def target(self, dialog: Dialog, transaction: ServerTransaction, slot: int = 0) -> Target:
-        """Return where NOTIFYs go, those of the subscription in `slot` when there is one already.
+    def target(self, dialog: Dialog, transaction: ServerTransaction, slot: int = 0, *, begins: bool = False) -> Target:
+        """Return where NOTIFYs go, those of `slot` when the dialog has a subscription; with `begins` for one more.
 
         Raises SipError, and NotLocated before anything has changed when a host has to be looked up first.
         """
@@ -74,9 +82,9 @@ class Admission:
         if isinstance(chosen, Hop):
             if transaction.located is None:
                 raise NotLocated(chosen)
-            chosen = self._locate(chosen, transaction.located, slot)
+            chosen = self._locate(chosen, transaction.located, 0 if begins else slot)
         self._book.way(transaction.origin.link, chosen)
-        return chosen
+        return self._proof.ask(request, chosen, slot, begins=begins)
 
     def _locate(self, hop: Hop, located: Outcome, slot: int) -> Target:
         current = self._book.target(slot) if slot and self._book.hop(slot) == hop else None

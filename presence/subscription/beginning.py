@@ -13,6 +13,7 @@ from presence.subscription.admission import Admission
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, watcher_of
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.quota import Quota
 from presence.subscription.request import Draft, check_bodies, granted_s, until_at
 from presence.values import Aor, SubscriptionStatus
 
@@ -20,12 +21,15 @@ from presence.values import Aor, SubscriptionStatus
 class Beginning:
     """Makes subscriptions, each answered after its commit."""
 
-    def __init__(self, table: Fanout, store: Store, notify: Notify, book: Book, admission: Admission) -> None:
+    def __init__(
+        self, table: Fanout, store: Store, notify: Notify, book: Book, admission: Admission, quota: Quota
+    ) -> None:
         self._table = table
         self._store = store
         self._notify = notify
         self._book = book
         self._admission = admission
+        self._quota = quota
 
     def begin(
         self,
@@ -44,7 +48,8 @@ class Beginning:
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
-        target = self._admission.target(dialog, transaction)
+        target = self._admission.target(dialog, transaction, owner, begins=True)
+        self._quota.check(request, package.name, *presentity)
         row_id = 0
         if expires_s:
             row_id = self._store.new_id("shared_watchers" if owner else "active_watchers")
@@ -54,6 +59,10 @@ class Beginning:
 
     def _submit(self, draft: Draft) -> None:
         transaction, slot = draft.transaction, draft.slot
+        self._quota.enter(slot, transaction.request, draft.package.name, *draft.presentity)
+        if draft.target.source:
+            # Counted before the commit: what comes meanwhile may name the same address.
+            self._book.aim(slot, transaction.origin.link, draft.target)
         # The first row of a dialog names it.
         transaction.to_tag = self._table.to_tag(draft.owner or slot)
         if draft.expires_s == 0:
@@ -64,7 +73,7 @@ class Beginning:
             self._store.submit(self._rows(draft), partial(self._begun, draft))
         except Exception:
             # A To without a host, for one.
-            self._table.release(slot)
+            self._release(slot)
             transaction.to_tag = b""
             raise
 
@@ -118,10 +127,10 @@ class Beginning:
             except ValueError as too_long:
                 error = StoreError(str(too_long))
         if error is not None:
-            self._table.release(slot)
+            self._release(slot)
             self._notify.release_unused(resource)
             transaction.to_tag = b""
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             self._notify.show(resource, draft.decision.view)
             self._admission.accept(transaction, slot, draft.expires_s)
@@ -134,6 +143,10 @@ class Beginning:
                 self._notify.tell(slot, resource)
         if draft.owner:
             self._book.lanes.leave(draft.owner)
+
+    def _release(self, slot: int) -> None:
+        self._quota.leave(slot)
+        self._table.release(slot)
 
     def _fill(self, draft: Draft, resource: Resource) -> None:
         request, dialog, slot = draft.transaction.request, draft.dialog, draft.slot

@@ -1,5 +1,7 @@
 """What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
 
+from collections.abc import Callable
+
 from presence._fastcore import Fanout, Message
 from presence.errors import Forbidden
 from presence.sip.headers import parse_name_addr, parse_uri, read_aor, split_values
@@ -37,6 +39,8 @@ class Book:
         self.shared: set[int] = set()
         """Slots whose rows are in the table for second usages of a dialog, also when the first has ended."""
         self._strict: dict[int, tuple[str, ...]] = {}
+        self.on_forget: Callable[[int], None] = lambda slot: None
+        """Hears of each subscription that has ended."""
         self.asserted: dict[int, Aor] = {}
         """By first slot of a dialog: the watcher that a trusted peer named, where From names another."""
 
@@ -72,6 +76,7 @@ class Book:
     def forget(self, slot: int, owner: int) -> None:
         """Drop what is known about a subscription that has ended, and about its dialog when it was the last."""
         self.shared.discard(slot)
+        self.on_forget(slot)
         self._others.pop(slot, None)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
@@ -102,8 +107,12 @@ class Book:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""
         way = self._ways.choose(link, target)
         way = link if way is None else way
-        before = self._table.facts(slot).flow
+        before, host = self._table.facts(slot).flow, self._table.target(slot)[0]
         self._table.set_target(slot, way, target.host, target.port, target.flow, explicit=target.explicit)
+        if not target.source:
+            self._table.believe(slot)
+        elif self._table.target(slot)[0] != host:
+            self._table.doubt(slot)
         self._ways.name(way, target)
         if target.others:
             self._others[slot] = target
@@ -155,7 +164,7 @@ class Book:
         if target is None:
             return None
         first, *others = target.others
-        return Target(*first, 0, target.explicit, tuple(others), target.name)
+        return Target(*first, 0, target.explicit, tuple(others), target.name, asker=target.asker)
 
     def key(self, slot: int) -> Key:
         """Return what names the subscription's row in the database."""

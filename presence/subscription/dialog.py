@@ -45,9 +45,14 @@ class Target(NamedTuple):
     """Where to try next (RFC 3263 section 4.3)."""
     name: str = ""
     """The host that was looked up, '' for an address: who a TLS server there must prove to be (RFC 5922)."""
+    source: str = ""
+    """Whose request named the address, when that is not its own and nothing shows that NOTIFYs are wanted there."""
+    asker: str = ""
+    """Whose request named `others`: what is not its own address there is believed no more than `source` is."""
 
     def __str__(self) -> str:
-        return f"{self.transport.lower()}:{self.host}:{self.port}"
+        address = f"{self.transport.lower()}:{self.host}:{self.port}"
+        return f"{address};from={self.source}" if self.source else address
 
     @property
     def place(self) -> Place:
@@ -57,9 +62,10 @@ class Target(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Target":
         """Read back what `str` wrote; raises ValueError."""
-        transport, host_port = text.split(":", 1)
+        address, _, source = text.partition(";from=")
+        transport, host_port = address.split(":", 1)
         host, _, port = host_port.rpartition(":")
-        return cls(transport.upper(), host, int(port))
+        return cls(transport.upper(), host, int(port), source=source)
 
 
 class Dialog(NamedTuple):
@@ -170,6 +176,11 @@ class AllowedTargets:
     def _has(self, host: str) -> bool:
         address = _read_address(host)
         return any(address in network for network in self.networks)
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two texts are the same IP address; raises ValueError for what is none."""
+    return one == other or _read_address(one) == _read_address(other)
 
 
 @lru_cache(KEPT)

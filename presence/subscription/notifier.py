@@ -33,6 +33,8 @@ from presence.subscription.dialog import (
 from presence.subscription.ending import Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify
+from presence.subscription.proof import Proof
+from presence.subscription.quota import Quota
 from presence.subscription.request import (
     Limits,
     Renewal,
@@ -59,6 +61,8 @@ class Notifier:
         book: Book,
         ending: Ending,
         limits: Limits,
+        quota: Quota,
+        proof: Proof,
         resolver: Resolver | None = None,
     ) -> None:
         self._registry = registry
@@ -68,8 +72,8 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
-        self._admission = Admission(table, policy, book, limits, resolver)
-        self._beginning = Beginning(table, store, notify, book, self._admission)
+        self._admission = Admission(table, policy, book, limits, proof, resolver)
+        self._beginning = Beginning(table, store, notify, book, self._admission, quota)
 
     # ---- requests ----
 
@@ -200,7 +204,7 @@ class Notifier:
         self, transaction: ServerTransaction, slot: int, owner: int, happened: Input, error: StoreError | None
     ) -> None:
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             if happened is Input.REJECTED:
                 transaction.refuse(Forbidden())
@@ -223,7 +227,7 @@ class Notifier:
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             self._table.refresh(
                 slot,
@@ -264,7 +268,7 @@ class Notifier:
         error: StoreError | None,
     ) -> None:
         if error is not None:
-            transaction.refuse(Unavailable(headers=(("Retry-After", "5"),)))
+            transaction.refuse(Unavailable())
         else:
             if moved is not None:
                 self._retarget(owner, *moved, transaction.origin.link)

@@ -117,7 +117,7 @@ class Notify:
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of running subscriptions by package and status."""
         counts: dict[tuple[str, str], int] = {}
-        for resource in self._all():
+        for resource in self.all():
             pending = self._table.group_pending(resource.gid)
             running = {"pending": pending, "active": self._table.group_size(resource.gid) - pending}
             for status, count in running.items():
@@ -138,11 +138,12 @@ class Notify:
 
     def changed_all(self, now: float) -> None:
         """Tell every watcher the present state: after a start nobody knows what they were told last."""
-        for resource in self._all():
+        for resource in self.all():
             self._changed.setdefault(resource, now)
             resource.told = None
 
-    def _all(self) -> Iterator[Resource]:
+    def all(self) -> Iterator[Resource]:
+        """Return every resource that has subscriptions."""
         return (resource for resource in self._by_gid if resource is not None)
 
     def flush(self, now: float) -> None:
@@ -204,12 +205,12 @@ class Notify:
 
     def running(self) -> list[int]:
         """Return the slots of all running subscriptions, those to watcher information first."""
-        resources = sorted(self._all(), key=lambda resource: resource.watchers is None)
+        resources = sorted(self.all(), key=lambda resource: resource.watchers is None)
         return [slot for resource in resources for slot in self._table.group_slots(resource.gid)]
 
     def running_outside(self, domains: frozenset[str]) -> list[int]:
         """Return the slots of subscriptions to presentities of other domains than these."""
-        strangers = [resource for resource in self._all() if resource.presentity.domain not in domains]
+        strangers = [resource for resource in self.all() if resource.presentity.domain not in domains]
         return [slot for resource in strangers for slot in self._table.group_slots(resource.gid)]
 
     def finish(self, slot: int, resource: Resource, reason: str, *, body: bool) -> None:

@@ -13,6 +13,7 @@ from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.quota import Quota
 from presence.subscription.request import Limits
 from presence.values import Aor
 
@@ -29,6 +30,7 @@ class Ordinary:
         book: Book,
         limits: Limits,
         endpoint: Endpoint,
+        quota: Quota,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -49,6 +51,9 @@ class Ordinary:
             book.asserted,
             book.shared,
             limits.aiming.nat,
+            trusted=limits.trusted,
+            unproven_per_target=limits.unproven_per_target,
+            quota=quota if quota.limiting else None,
         )
         for name in registry.names:
             package = registry.get(name)

@@ -9,6 +9,7 @@ from presence.sip.resolution import Resolver
 from presence.subscription.aiming import at_address
 from presence.subscription.book import Book
 from presence.subscription.dialog import Target
+from presence.subscription.proof import Proof
 
 UNREACHED = frozenset({408, 430, 503})
 """No answer, no flow, no connection: another place may do better (RFC 3263 section 4.3)."""
@@ -20,8 +21,9 @@ LOOK_AGAIN_S = 30.0
 class Relocating:
     """Tries places one after the other, each once until the next refresh."""
 
-    def __init__(self, table: Fanout, book: Book, resolver: Resolver | None) -> None:
+    def __init__(self, table: Fanout, book: Book, proof: Proof, resolver: Resolver | None) -> None:
         self._table = table
+        self._proof = proof
         self._book = book
         self._resolver = resolver
 
@@ -29,14 +31,17 @@ class Relocating:
         """Take care of a failed NOTIFY; False when nothing else can be tried and the failure stands."""
         if status not in UNREACHED:
             return False
-        target = self._book.take_other(slot)
-        if target is not None:
-            return self._go(slot, target, now)
+        while (target := self._book.take_other(slot)) is not None:
+            if self._go(slot, target, now):
+                return True
         # Without a port only a flow led there, and it is gone.
         return status == 430 and self._table.target(slot)[1] == 0 and self._find(slot, now)
 
     def _go(self, slot: int, target: Target, now: float) -> bool:
-        self._book.aim(slot, self._table.facts(slot).link, target)
+        suspected = self._proof.suspect(target, target.asker)
+        if suspected is None:
+            return False
+        self._book.aim(slot, self._table.facts(slot).link, suspected)
         self._table.retry(slot, now)
         return True
 
@@ -53,13 +58,22 @@ class Relocating:
             return False
         if hop.is_address:
             targets = self._book.targets(hop, (at_address(hop, hop.host).place,))
-            return bool(targets) and self._reachable(targets[0]) and self._go(slot, targets[0]._replace(name=""), now)
+            return (
+                bool(targets)
+                and self._reachable(targets[0])
+                and self._go(slot, targets[0]._replace(name="", asker=self._asker(slot)), now)
+            )
         if self._resolver is None:
             return False
-        host = self._table.target(slot)[0]
+        host = self._asker(slot)
         found = partial(self._found, slot, self._table.to_tag(slot))
         self._resolver.locate(hop, self._book.reaches, host, found)
         return True
+
+    def _asker(self, slot: int) -> str:
+        """Who subscribed, of a subscription that only its flow led to."""
+        host: str = self._table.target(slot)[0]
+        return host
 
     def _reachable(self, target: Target) -> bool:
         return self._book.reaches(target.transport, ":" in target.host)
@@ -75,7 +89,8 @@ class Relocating:
         targets = [] if isinstance(outcome, Trouble) else self._book.targets(self._book.hop(slot), outcome)
         if targets:
             others = tuple(target.place for target in targets[1:])
-            self._go(slot, targets[0]._replace(others=others), now)
+            if not self._go(slot, targets[0]._replace(others=others, asker=self._asker(slot)), now):
+                table.settle(slot)
         else:
             # Nobody is there; the next refresh may name another Contact.
             table.settle(slot)

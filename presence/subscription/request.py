@@ -1,6 +1,7 @@
 """What a SUBSCRIBE asks for, checked against what may be had, and on its way through the commit."""
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from math import inf
 from typing import Literal, NamedTuple
 
@@ -57,6 +58,9 @@ class Limits(NamedTuple):
     give_up_s: float = inf
     """How long a subscription may wait for a decision."""
     acceptance: Acceptance = Acceptance()
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of those who may name any Contact address."""
+    unproven_per_target: int = 10
 
 
 class Draft(NamedTuple):

@@ -97,7 +97,9 @@ class Upkeep:
         if self._table.flight(slot) != "failed":
             return
         self._notify.lost(slot)
-        if retry_after and status not in REMOVING_RESPONSES:
+        if self._table.unproven(slot):
+            self._lost_unproven(slot, status, now)
+        elif retry_after and status not in REMOVING_RESPONSES:
             self._table.retry(slot, now + retry_after)
         elif self._relocating.try_elsewhere(slot, status, now):
             return
@@ -105,6 +107,15 @@ class Upkeep:
             self._ending.end(slot, Input.NOTIFY_FAILED, now)
         else:
             self._table.settle(slot)
+
+    def _lost_unproven(self, slot: int, status: int, now: float) -> None:
+        """Go on with who did not ask for the NOTIFY that failed."""
+        if not self._table.asked(slot) and status == 408:
+            # It went to the target before this one.
+            self._table.settle(slot)
+        elif self._table.asked(slot) or not self._relocating.try_elsewhere(slot, status, now):
+            # Its one NOTIFY got no answer, and there is no other.
+            self._ending.end(slot, Input.NOTIFY_FAILED, now)
 
     def _reserve(self, slot: int) -> None:
         facts = self._table.facts(slot)
@@ -152,6 +163,8 @@ class Restorer:
         self._ending = ending
         self._ways = ways
         self._aiming = aiming
+        self.sources: dict[int, str] = {}
+        """Who asked for the subscriptions whose target is another, by slot."""
 
     def load(self, now: float) -> tuple[int, int]:
         """Load every row and queue a NOTIFY for each; return how many were taken and how many could not be."""
@@ -219,6 +232,8 @@ class Restorer:
             self._notify.release_unused(resource)
             raise
         self._book.aim(slot, link, target)
+        if target.source:
+            self.sources[slot] = target.source
         if foreign and not owner:
             self._book.adopt(slot, row.callid, row.to_tag, row.from_tag)
         self._book.note(slot, dialog, shared=shared)

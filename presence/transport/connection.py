@@ -9,7 +9,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, cast
 
-from presence._fastcore import Framer, Message
+from presence._fastcore import Framer, Gate, Message
 from presence.transport.tls import Session
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ FLUSH_BYTES = 256 * 1024
 """What is queued before the kernel is asked to take it: a large turn alone must not look like a slow reader."""
 
 KEEP_ALIVES_ANSWERED = 16
+
+HOLD_MOST_S = 30.0
+"""How long a connection of a source above its rate is left unread at the most."""
 
 
 class Connection(asyncio.Protocol):
@@ -168,6 +171,23 @@ class Connection(asyncio.Protocol):
         table = self._listener.table
         if messages or (answers and table is not None and table.has_work()):
             self._listener.received(messages)
+        if self._listener.gate is not None:
+            self._hold_back(self._listener.gate, sum(message.is_request for message in messages), now)
+
+    def _hold_back(self, gate: Gate, requests: int, now: float) -> None:
+        """Read nothing more while the source is above its rate: TCP lets the peer feel it, and nothing is lost."""
+        wait_s, stream = gate.hold(self.peer[0], requests, now), self._stream
+        if wait_s > 0.0 and stream is not None and not stream.is_closing() and stream.is_reading():
+            stream.pause_reading()
+            # What it has begun is late through us alone.
+            self._listener.messages.end(self)
+            asyncio.get_running_loop().call_later(min(wait_s, HOLD_MOST_S), self._read_on)
+
+    def _read_on(self) -> None:
+        if self._stream is not None and not self._stream.is_closing():
+            if self._owes:
+                self._listener.messages.begin(self, self._listener.now())
+            self._stream.resume_reading()
 
     def eof_received(self) -> bool:
         """Keep the way back open for the answers to a peer that has said all it wanted to."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from presence import logbook
-from presence._fastcore import Fanout, Message
+from presence._fastcore import Fanout, Gate, Message
 from presence.tally import Tally
 from presence.transport.bounds import Bounds, Patience
 from presence.transport.connection import Connection
@@ -64,6 +64,8 @@ class StreamListener:
         self.table: Fanout | None = None
         self.wake = self._wake
         """Asks for a `flush` soon."""
+        self.gate: Gate | None = None
+        """Whose connections are taken, and how much is read from them; None: everybody's, all."""
         self.handshakes: Patience[Connection] = Patience(limits.handshake_timeout_s)
         """Who has not agreed yet on TLS or WebSocket."""
         self.messages: Patience[Connection] = Patience(limits.message_timeout_s)
@@ -106,6 +108,9 @@ class StreamListener:
     def opened(self, connection: Connection) -> bool:
         """Number a new connection; return whether it is taken."""
         now, host = self.now(), connection.peer[0]
+        if self.gate is not None and not self.gate.admits(host):
+            connection.abort()
+            return False
         refusal = self._bounds.refusal(host)
         if refusal:
             self.tally.drops[refusal] += 1
@@ -148,7 +153,7 @@ class StreamListener:
             leads_here = table.facts(slot).flow == connection.flow or table.target(slot) == connection.peer
             if leads_here and not table.resend(slot):
                 # RFC 3261 section 17.1.4: it was lost before, so the target counts as unreachable.
-                table.fail_flight(slot, 503)
+                table.fail_flight(slot, 503, carried=True)
 
     def wait_for_flush(self, connection: Connection) -> None:
         """Remember a connection that has something to send."""

@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from presence._fastcore import Fanout, Message, ServerTransactions, UdpSocket
+from presence._fastcore import Fanout, Gate, Message, ServerTransactions, UdpSocket
 
 RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024
 """Asked of the kernel: its default holds 92 datagrams, fewer than the answers to one large fan-out."""
@@ -57,6 +57,11 @@ class UdpListener:
         address = f"{advertised_host or host_text(own_address(self.host))}:{self.port}".encode()
         self.link = table.add_link(self.socket.fileno(), reliable=False, via=b"UDP " + address, contact=address)
         self._core = UdpSocket(self.socket.fileno(), table, transactions, self)
+
+    def guard(self, gate: Gate) -> None:
+        """Take only datagrams that pass the gate."""
+        assert self._core is not None
+        self._core.guard(gate)
 
     def receive(self, now: float) -> tuple[list[Message], bool]:
         """Return the requests that have arrived, and whether more may be waiting."""

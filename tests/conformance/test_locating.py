@@ -58,7 +58,7 @@ def test_rfc3263_notifies_go_where_the_name_in_contact_leads(located: Located) -
     assert watch.response.status == 200
     assert [notify.method for notify in there.notifies] == ["NOTIFY"]
     assert bob.notifies == []
-    assert stored(located.net) == [f"udp:127.0.0.6:{bob.address[1]}"]
+    assert stored(located.net) == [f"udp:127.0.0.6:{bob.address[1]};from={bob.address[0]}"]
 
 
 def test_a_subscribe_waits_for_the_answer_and_is_served_then(located: Located) -> None:
@@ -177,7 +177,7 @@ def test_a_refresh_follows_the_name_to_its_new_address(located: Located) -> None
     net.advance(100)
     watch.refresh()
     assert len(moved.notifies) == 1
-    assert stored(net) == [f"udp:127.0.0.6:{bob.address[1]}"]
+    assert stored(net) == [f"udp:127.0.0.6:{bob.address[1]};from={bob.address[0]}"]
 
 
 def test_a_thousand_names_from_one_source_are_bounded() -> None:

@@ -157,18 +157,21 @@ def test_rfc3903_7_options_names_publish_and_the_packages(bob: Agent) -> None:
 
 
 @pytest.mark.parametrize("why", ["commit refused", "draining", "too many publications"])
-def test_rfc3903_9_503_says_when_to_try_again(net: Network, alice: Agent, why: str) -> None:
+def test_rfc3903_9_503_says_when_to_try_again(why: str) -> None:
+    net = Network("limits.publications=3")
+    alice = net.agent("alice")
     if why == "commit refused":
         net.refuse_commits()
     elif why == "draining":
         net.node.endpoint.draining = True
     else:
-        for _ in range(64):
+        for _ in range(3):
             alice.publication().publish(body=sip.pidf())
     response = publish(alice, "Event: presence", PIDF_TYPE, body=sip.pidf())
     assert response.status == 503
     assert int(response.header("Retry-After") or "0") > 0
     net.refuse_commits(False)
+    net.close()
 
 
 def test_rfc3903_10_4_a_tuple_left_out_of_a_modification_is_removed(alice: Agent, bob: Agent) -> None:

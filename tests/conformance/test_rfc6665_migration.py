@@ -53,7 +53,8 @@ def test_rfc6665_4_4_2_nothing_is_taken_meanwhile(net: Network, alice: Agent, bo
     shut_down(net, 10)
     response = net.agent("carol").subscribe().response
     assert response is not None
-    assert (response.status, response.header("Retry-After")) == (503, "5")
+    assert response.status == 503
+    assert 5 <= int(response.header("Retry-After") or "0") <= 10
     assert watch.refresh().status == 503
     assert alice.publication().publish(body=sip.pidf("late")).status == 503
     net.advance(11.0)

@@ -35,7 +35,7 @@ def test_rows_are_there_after_closing_and_opening(path: str, answers: Answers) -
     store.submit([publish("a")], answers.done)
     store.close()
     store = SqliteStore(path)
-    assert list(store.read("presentity_load")) == [publish("a").params[:10]]
+    assert list(store.read("presentity_load")) == [publish("a").params[:11]]
     store.close()
 
 

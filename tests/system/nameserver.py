@@ -15,6 +15,8 @@ import dns.rrset
 
 TTL_S = 60
 
+PORT_TRIES = 20
+
 
 class NameServer:
     """Records are texts by (name, type). Of names in `silent` nothing is heard; `raw` are octets sent as they are.
@@ -35,15 +37,27 @@ class NameServer:
         self._servers: list[socketserver.BaseServer] = []
 
     def __enter__(self) -> "NameServer":
-        udp = socketserver.UDPServer(("127.0.0.1", 0), self._datagram)
-        self.port = udp.server_address[1]
         socketserver.ThreadingTCPServer.allow_reuse_address = True
-        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), self._stream)
-        tcp.daemon_threads = True
-        self._servers = [udp, tcp]
+        self._servers = self._bound()
+        self.port = self._servers[0].server_address[1]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
+
+    def _bound(self) -> list[socketserver.BaseServer]:
+        """Bind both kinds to one port, which somebody may have of one of them already."""
+        for attempt in range(PORT_TRIES):
+            udp = socketserver.UDPServer(("127.0.0.1", 0), self._datagram)
+            try:
+                tcp = socketserver.ThreadingTCPServer(udp.server_address, self._stream)
+            except OSError:
+                udp.server_close()
+                if attempt == PORT_TRIES - 1:
+                    raise
+                continue
+            tcp.daemon_threads = True
+            return [udp, tcp]
+        raise AssertionError
 
     def __exit__(self, *_: object) -> None:
         for server in self._servers:

@@ -34,6 +34,7 @@ FLOORS = {
     "presence.settings": ASSEMBLY,
     "presence.config": ASSEMBLY,
     "presence.assembly": ASSEMBLY,
+    "presence.guards": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
