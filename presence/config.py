@@ -190,6 +190,11 @@ def _check_together(config: Config) -> None:
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")
     _check_tls(config)
+    # RFC 3261 section 22.1 wants a challenge in every 401, RFC 8760 section 2.3 no algorithm twice.
+    algorithms = config.auth.algorithms
+    if not algorithms or len(set(algorithms)) < len(algorithms):
+        fault = "names an algorithm twice" if algorithms else "is empty: at least one algorithm is needed"
+        raise ConfigError(f"auth.algorithms in {config.origin('auth', 'algorithms')} {fault}")
 
 
 def _check_tls(config: Config) -> None:

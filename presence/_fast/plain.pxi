@@ -136,7 +136,7 @@ cdef bint plain_contact(const SipMsg* m, Span* text, PlainUri* uri) noexcept nog
         p = next_param(p, close, &param)
         if p == NULL or param.name == NULL or param.quoted:
             return False
-        if param_is(&param, b"maddr", 5):
+        if param_is(&param, b"maddr", 5) or param_is(&param, b"method", 6):
             return False
         if param_is(&param, b"ob", 2):
             uri.outbound = uri.explicit = True

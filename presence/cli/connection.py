@@ -16,7 +16,7 @@ from presence.shape import Listener, parse_listener, write_address
 from presence.sip.challenge import Answerer, realm_of
 from presence.sip.headers import parse_uri
 from presence.sip.transaction import Answer
-from presence.transport.client import Unreachable, trusting
+from presence.transport.client import Unreachable, Untrusted, trusting
 
 DEFAULT_SERVER = "udp:127.0.0.1:5060"
 DEFAULT_TIMEOUT_S = 5.0
@@ -146,6 +146,8 @@ def run_client(work: Coroutine[Any, Any, None], listener: Listener) -> int:
     """Run a command that talks to a server, to its end; return the exit status, raise Failed."""
     try:
         asyncio.run(work)
+    except Untrusted as error:
+        raise Failed(f"{write_server(listener)}: {error}") from None
     except Unreachable as error:
         raise unreachable(listener, str(error)) from None
     except BrokenPipeError:

@@ -130,7 +130,7 @@ class Endpoint:
         self.transactions = transactions
         self._tally = tally
         self._handlers: dict[str, Handler] = {"OPTIONS": self._options, "CANCEL": self._cancel}
-        self._supported: frozenset[str] = frozenset()
+        self._supported = frozenset(tag.strip().lower() for tag in supported.split(",") if tag.strip())
         self._server = self._lines = f"Server: {software}\r\n" if software else ""
         self._dated = dated
         self._second = -1
@@ -232,7 +232,9 @@ class Endpoint:
         self._check_sizes(request)
         if request.merged:
             raise LoopDetected
-        unknown = [tag for tag in request.values("Require") if tag.lower() not in self._supported]
+        # RFC 5627 section 14.1: of a registrar `gruu` demands that it makes GRUUs, which ours does not.
+        understood = self._supported if request.method != "REGISTER" else frozenset[str]()
+        unknown = [tag for tag in request.values("Require") if tag.lower() not in understood]
         if unknown:
             raise BadExtension(headers=(("Unsupported", ", ".join(unknown)),))
         if request.uri.partition(":")[0].lower() not in SCHEMES:

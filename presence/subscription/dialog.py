@@ -10,7 +10,7 @@ from presence.errors import BadRequest
 from presence.sip.headers import cut_tag, parse_name_addr, parse_uri, read_aor
 from presence.sip.identity import Identity
 from presence.sip.location import Hop, Place, next_hop
-from presence.sip.route import address_request
+from presence.sip.route import address_request, request_uri
 from presence.values import Aor
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -80,7 +80,7 @@ class Dialog(NamedTuple):
     """From of the SUBSCRIBE without its tag: To of our NOTIFYs."""
     remote_tag: str
     contact: str
-    """The watcher's Contact URI: the remote target."""
+    """The watcher's Contact URI as a Request-URI has it: the remote target."""
     route: tuple[str, ...]
     """Record-Route of the SUBSCRIBE, in its order (RFC 3261 section 12.1.1)."""
 
@@ -142,7 +142,7 @@ def read_contact(request: Message) -> str:
         raise BadRequest("More Than One Contact")
     for uri in addresses:
         parse_uri(uri)
-        return uri
+        return request_uri(uri)
     raise BadRequest("Contact Is Not a SIP URI")
 
 

@@ -24,6 +24,10 @@ class Unreachable(PresenceError):
     """No connection to the server, or none any more."""
 
 
+class Untrusted(Unreachable):
+    """The server is there, and its certificate is not one we trust."""
+
+
 class Agent(Protocol[Event]):
     """A user agent without I/O, such as `Publisher` and `Watcher`."""
 
@@ -161,7 +165,7 @@ async def connect(
                 secured = tls if transport == "tls" else None
                 await loop.create_connection(lambda: _Stream(flow, transport.upper()), host, port, ssl=secured)
     except ssl.SSLCertVerificationError as error:
-        raise Unreachable(f"its certificate is not trusted: {error.verify_message} (see --ca)") from None
+        raise Untrusted(f"its certificate is not trusted: {error.verify_message} (see --ca)") from None
     except ssl.SSLError as error:
         raise Unreachable(f"no TLS: {error.reason or error}") from None
     except TimeoutError:

@@ -64,7 +64,9 @@ class WebSocketConnection(Connection):
         protocol.receive_data(data)
         events = protocol.events_received()
         if events and isinstance(events[0], Request):
-            if not self._shake_hands(events[0], alone=len(events) == 1 and not protocol.reader.buffer):
+            # What is no frame leaves its error behind, and nothing in the buffer.
+            alone = len(events) == 1 and not protocol.reader.buffer and protocol.parser_exc is None
+            if not self._shake_hands(events[0], alone=alone):
                 return
             events = []
         messages: list[Message] = []

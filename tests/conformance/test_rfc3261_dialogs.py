@@ -161,6 +161,22 @@ def test_rfc3261_12_2_1_1_loose_and_strict_routes(bob: Agent, lr: bool) -> None:
         assert notify.values("Route") == ["<sip:two.example.com;lr>", target]
 
 
+def test_rfc3261_12_2_1_1_what_no_request_uri_has_is_stripped_from_a_strict_route(bob: Agent) -> None:
+    first = f"sip:127.0.0.1:{bob.address[1]}"
+    subscribe(bob, f"Record-Route: <{first};method=BYE;x=y?Subject=z>")
+    assert bob.notifies[-1].uri == first + ";x=y"
+
+
+@pytest.mark.parametrize("extra", ["?Subject=x&Route=%3Csip:y%3E", ";method=INVITE", ";Method=BYE?Subject=x"])
+@pytest.mark.parametrize("routed", [False, True])
+def test_rfc3261_19_1_1_our_request_uris_have_no_headers_and_no_method(bob: Agent, extra: str, routed: bool) -> None:
+    target = bob.contact.strip("<>")
+    route = (f"Record-Route: <sip:127.0.0.1:{bob.address[1]};lr>",) if routed else ()
+    lines = ("Event: presence", f"Contact: <{target};x=y{extra}>", *route)
+    assert bob.ask(bob.request("SUBSCRIBE", ALICE, *lines)).status == 200
+    assert bob.notifies[-1].uri == target + ";x=y"
+
+
 # ---- 12.2.2: requests inside it ----
 
 

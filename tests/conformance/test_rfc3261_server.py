@@ -111,6 +111,20 @@ def test_rfc3261_20_29_proxy_require_is_for_proxies(bob: Agent, method: str) -> 
     assert ask(bob, method, "Proxy-Require: privacy", *types, **body).status == 200
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "SUBSCRIBE"])
+def test_rfc3261_8_2_2_3_what_supported_names_may_be_required(bob: Agent, method: str) -> None:
+    """Unsupported lists what was not understood, and nothing else."""
+    accepted = ask(bob, method, "Require: gruu")
+    assert (accepted.status, accepted.values("Supported")) == (200, ["gruu"])
+    refused = ask(bob, method, "Require: gruu, nothing")
+    assert (refused.status, refused.values("Unsupported")) == (420, ["nothing"])
+
+
+def test_rfc5627_14_1_a_registrar_that_makes_no_gruus_refuses_who_requires_them(bob: Agent) -> None:
+    refused = ask(bob, "REGISTER", "Require: gruu", uri="sip:example.com")
+    assert (refused.status, refused.values("Unsupported")) == (420, ["gruu"])
+
+
 @pytest.mark.parametrize(("method", "status"), [("CANCEL", [481]), ("ACK", [])])
 def test_rfc3261_8_2_2_3_require_is_ignored_in_cancel_and_ack(
     net: Network, bob: Agent, method: str, status: list[int]

@@ -332,6 +332,7 @@ def test_our_own_clients_speak_tls(lab: Lab, server: Listeners) -> None:
     refused = present(*alice, server=server)
     assert refused.returncode == 1
     assert "its certificate is not trusted" in refused.stderr
+    assert "is the server running" not in refused.stderr
     missing = present(*alice, "--ca", "/nonexistent.pem", server=server)
     assert (missing.returncode, "--ca: cannot read certificates" in missing.stderr) == (1, True)
     assert present(*alice, "--ca", str(lab.authority.path), server=server).returncode == 0

@@ -190,6 +190,8 @@ def test_rfc6455_4_2_a_wrong_handshake_is_refused(server: Listeners, changes: di
         shake() + b"\x89\x80\0\0\0\0",
         shake() + b"\x88\x80\0\0\0\0",
         shake(Upgrade="") + b"\x88\x80\0\0\0\0",
+        shake() + b"\xff\xff",
+        shake() + b"\x81\x01x",
         shake(Content_Length="5") + b"hello",
     ],
 )

@@ -166,6 +166,15 @@ def test_force_active_and_rules_contradict_each_other():
     assert "presence_xml.force_active" in message
 
 
+def test_rfc3261_22_1_there_is_always_a_challenge_to_offer():
+    assert "at least one algorithm" in refusal(assignments=["auth.algorithms="])
+    assert "in --set" in refusal(assignments=["auth.algorithms="])
+
+
+def test_rfc8760_2_3_no_algorithm_is_offered_twice():
+    assert "names an algorithm twice" in refusal(assignments=["auth.algorithms=MD5,SHA-256,MD5"])
+
+
 @pytest.mark.parametrize("name", ["server.listen", "http.listen"])
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "[2001:db8::1]"])
 def test_listening_beyond_loopback_wants_to_be_meant(name, host):
