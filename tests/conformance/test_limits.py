@@ -131,6 +131,13 @@ def test_rfc3261_21_4_4_a_watcher_above_his_quota_gets_403(network: Networks) ->
     assert statuses(subscribe(bob, 4)) == [200] * 3 + [403]
 
 
+def test_rfc3857_4_7_1_a_watcher_has_no_more_than_so_many_that_are_pending(network: Networks) -> None:
+    net = network("limits.subscriptions_per_watcher=2", "server.policy=rules")
+    made = subscribe(net.agent("bob"), 3)
+    assert statuses(made) == [200, 200, 403]
+    assert [watch.state for watch in made[:2]] == ["pending", "pending"]
+
+
 def test_a_refused_commit_counts_for_nobody(network: Networks) -> None:
     net = network("limits.subscriptions_per_watcher=2", "limits.subscriptions=10")
     bob = net.agent("bob")
