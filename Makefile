@@ -81,8 +81,9 @@ INSTRUMENTED := $(BIN)/python tests/instrumented/build.py
 
 .PHONY: test-asan
 test-asan: .make/core ## Test the core built with AddressSanitizer and UBSan
+	@rm -f .make/asan/report.*
 	@PRESENCE_HISTORIES=100 PRESENCE_EXAMPLES=60 $(INSTRUMENTED) asan $(BIN)/python -m pytest \
-	    -p no:cacheprovider --timeout 600 $(SANITIZED) $(ARGS)
+	    -p no:cacheprovider --timeout 600 $(SANITIZED) $(ARGS) || { cat .make/asan/report.* 2> /dev/null; exit 1; }
 
 .PHONY: test-debug
 test-debug: .make/core ## Test the core built with bounds checks and assertions

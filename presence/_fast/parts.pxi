@@ -73,7 +73,8 @@ cdef str format_address(const uint8_t* address):
 
 
 cdef char* copy_bytes(bytes text) except NULL:
-    cdef char* copy = <char*>malloc(len(text) + 1)
+    # Room behind it, for the finds read sixteen bytes at a time.
+    cdef char* copy = <char*>malloc(len(text) + 16)
     if copy == NULL:
         raise MemoryError
     memcpy(copy, <const char*>text, len(text))

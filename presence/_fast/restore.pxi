@@ -208,6 +208,12 @@ cdef inline bint read_u32(object value, uint32_t* out) except -1:
     return True
 
 
+cdef inline const char* find_char(const char* p, const char* e, char c) noexcept nogil:
+    # As `find_byte`, which would read beyond the end of a string that nothing stands behind.
+    cdef const char* found = <const char*>memchr(p, c, e - p)
+    return found if found != NULL else e
+
+
 cdef inline bint read_text(object value, Parts* parts, int part) except -1:
     # Valid as long as the value is.
     cdef Py_ssize_t size
@@ -217,7 +223,7 @@ cdef inline bint read_text(object value, Parts* parts, int part) except -1:
         parts.at[part] = PyUnicode_AsUTF8AndSize(value, &size)
     except UnicodeEncodeError:
         return False
-    if find_byte(parts.at[part], parts.at[part] + size, <char>0xF4) < parts.at[part] + size:
+    if find_char(parts.at[part], parts.at[part] + size, <char>0xF4) < parts.at[part] + size:
         return False    # of the last planes: it may stand for bytes that are no UTF-8
     parts.size[part] = <uint32_t>min(<size_t>size, <size_t>MAX_DIALOG_BYTES + 1)
     return True
@@ -243,16 +249,16 @@ cdef bint read_udp(const char* text, uint32_t size, uint32_t* address, int64_t* 
 
 cdef bint asks_for_udp(const char* text, uint32_t size) noexcept nogil:
     # Whether the URI, or the first in brackets, names UDP as its transport, or asks for the flow its SUBSCRIBE came on.
-    cdef const char* end = find_byte(text, text + size, c">")
-    cdef const char* p = find_byte(text, end, c"@")
+    cdef const char* end = find_char(text, text + size, c">")
+    cdef const char* p = find_char(text, end, c"@")
     cdef const char* equals
     cdef bint named = False, first = True
     p = p if p < end else text
-    end = find_byte(p, end, c"?")
-    p = find_byte(p, end, c";")
+    end = find_char(p, end, c"?")
+    p = find_char(p, end, c";")
     while p < end:
         equals = p + 1
-        p = find_byte(equals, end, c";")
+        p = find_char(equals, end, c";")
         if p - equals >= 2 and icase_equal(equals, b"ob", 2) and (p - equals == 2 or equals[2] == c"="):
             return True
         if first and p - equals > 10 and icase_equal(equals, b"transport=", 10):

@@ -116,12 +116,14 @@ def environment(kind: str) -> dict[str, str]:
         "PRESENCE_TREE": str(tree(kind)),
     }
     if kind != "debug":
+        report = tree(kind) / "report"
         settings |= {
             # libstdc++ too: what the sanitizer must see of it is looked for at the start only.
             "LD_PRELOAD": " ".join((runtime("libasan.so"), runtime("libstdc++.so.6"))),
             # Python gives memory back to the system at its end, or not: what the core keeps has tests of its own.
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=0:handle_abort=1",
-            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+            # Reports go into files: pytest would take what is printed with it.
+            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:handle_abort=1:log_path={report}",
+            "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:log_path={report}",
             "PYTHONMALLOC": "malloc",
         }
     return settings
