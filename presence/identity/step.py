@@ -61,8 +61,9 @@ class IdentityStep:
             return messages
         refused = set()
         for message in self._authority.nonces.screen(messages, now):
-            # Nothing that comes before authentication is wrong with a plain request.
+            # Of what comes before authentication only its Request-URI may be wrong with a plain request.
             try:
+                parse_uri(message.uri)
                 self.identify(message, now)
             except Exception as error:
                 refused.add(message)

@@ -121,6 +121,8 @@ def test_rfc3261_8_2_authentication_comes_before_the_header_fields_and_after_wha
     assert subscribe(bob, "Require: nonsense").status == 401
     assert subscribe(bob, "Expires: 600", "Max-Forwards: 1").status == 400
     assert proven(bob, "Require: nonsense").status == 420
+    nowhere = bob.ask(bob.request("SUBSCRIBE", "sip:alice@", "Event: presence", "Expires: 600"))
+    assert (nowhere.status, nowhere.reason) == (400, "Bad Host")
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512-256"])
