@@ -162,8 +162,12 @@ cdef class Framer:
                 if self.start == self.seen and not self.skip_empty_lines():
                     return None
                 head_end = self.find_head_end()
+                # A head beyond the bound is not answered: whether its end came with the first bytes or later, which
+                # nobody waits for, is a matter of how the stream was cut on its way.
+                if (head_end if head_end else self.size) - self.start > self.most:
+                    self.is_broken = True
+                    return None
                 if head_end == 0:
-                    self.is_broken = self.size - self.start > self.most
                     return None
                 head = scan_head(&m, self.buf + self.start, <uint32_t>(head_end - self.start))
                 if m.content_length < 0 or m.first[H_CONTENT_LENGTH] == 0:

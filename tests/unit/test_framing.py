@@ -115,6 +115,16 @@ def test_endless_head_ends_the_stream() -> None:
     assert (framer.broken, framer.buffered) == (True, 0)
 
 
+def test_a_head_beyond_the_bound_is_the_same_whole_and_in_pieces() -> None:
+    # Found by the fuzzer: its end, when it came with the rest, made a message of what pieces ended without one.
+    stream = b"OPTIONS sip:a SIP/2.0\r\nSubject: " + b"x" * 1500 + b"\r\nl: 0\r\n\r\n"
+    for cut in (0, 100, 1400, 1510):
+        framer = Framer(1500)
+        assert framer.feed(stream[:cut]) + framer.feed(stream[cut:]) == []
+        assert framer.broken
+        assert framer.buffered == 0
+
+
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\n\n", b"\0\n\n", b"x\r\n\r\n"])
 def test_garbage_ends_the_stream_without_a_message(data: bytes) -> None:
     framer = Framer()
