@@ -1,6 +1,7 @@
 """Fuzz one target with libFuzzer (which atheris carries) in the instrumented tree, or tell what its corpus reaches.
 
     python -m fuzz.engine TARGET SECONDS [CORPUS]      fuzz; a crash is written into tests/fuzz/regressions/TARGET
+    python -m fuzz.engine TARGET RUNSx [CORPUS]        fuzz as always: the same seed, so many executions
     python -m fuzz.engine TARGET --coverage [CORPUS]   run a corpus and print the coverage, without a fuzzer
 
 `make fuzz` calls it with the right environment (tests/instrumented/build.py).
@@ -30,8 +31,8 @@ def begin_coverage(name: str) -> None:
     assert ctypes.CDLL(LIBRARY).coverage_begin(os.fsencode(engine.__file__)), "atheris has no libFuzzer"
 
 
-def fuzz(name: str, seconds: int, corpus: Path) -> None:
-    """Fuzz until the time is over or something is wrong; libFuzzer ends the process."""
+def fuzz(name: str, how_long: str, corpus: Path) -> None:
+    """Fuzz until the time or the runs are over or something is wrong; libFuzzer ends the process."""
     import atheris
 
     target = TARGETS[name]
@@ -41,7 +42,7 @@ def fuzz(name: str, seconds: int, corpus: Path) -> None:
     crashes = REGRESSIONS / name
     crashes.mkdir(parents=True, exist_ok=True)
     options = [
-        f"-max_total_time={seconds}",
+        *([f"-runs={how_long[:-1]}", "-seed=1"] if how_long.endswith("x") else [f"-max_total_time={how_long}"]),
         f"-max_len={target.longest}",
         f"-artifact_prefix={crashes}/",
         "-timeout=10",
@@ -128,7 +129,7 @@ def main() -> None:
     if what == "--coverage":
         print(coverage(name, corpus))
     else:
-        fuzz(name, int(what), corpus)
+        fuzz(name, what, corpus)
 
 
 if __name__ == "__main__":
