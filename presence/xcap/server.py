@@ -169,6 +169,14 @@ class XcapServer:
             return self._begin_delete(request, usage, stored)
         return self._begin_put(request, usage, stored)
 
+    def check_put(self, request: Request) -> None:
+        """Raise what a PUT deserves before its body is read."""
+        usage = self._usage(request.target)
+        allow = self._allow(request.target, usage)
+        if "PUT" not in allow.split(", "):
+            raise MethodNotAllowed("The resource can be read only", allow)
+        _check_type(request, _expected_type(request.target, usage))
+
     def _allow(self, target: Target, usage: Usage) -> str:
         bindings = target.selector is not None and target.selector.bindings
         return READ_ONLY if usage.read_only or bindings else EVERYTHING
