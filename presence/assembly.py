@@ -41,8 +41,9 @@ from presence.subscription.request import Acceptance
 from presence.subscription.request import Limits as SubscriptionLimits
 from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
-from presence.tally import Tally
+from presence.tally import NOTIFY_RESULTS, Tally
 from presence.values import Aor
+from presence.xcap.documents import Documents
 
 SLICE = 256
 """NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
@@ -139,12 +140,13 @@ class Node:
             supported="gruu" if config.presence.gruu else "",
         )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
+        self.documents = Documents(store)
         self._identity = guards.build_identity(config, store, self.endpoint, tally)
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
-        interval_s = config.presence.notify_interval_s
-        self.notify = Notify(self.table, self._registry, self.compositor.document, tally, interval_s=interval_s)
+        interval_s, document = config.presence.notify_interval_s, self.compositor.document
+        self.notify = Notify(self.table, self._registry, document, tally, interval_s=interval_s)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -231,10 +233,9 @@ class Node:
         self.migration = Migration(self.notify, ending)
 
     def _acceptance(self) -> Acceptance:
-        settings = self.config.presence
-        supported = "Supported: gruu\r\n" if settings.gruu else ""
+        supported = "Supported: gruu\r\n" if self.config.presence.gruu else ""
         allow_events = f"Allow-Events: {', '.join(self._registry.names)}\r\n"
-        return Acceptance(allow_events + supported, supported, settings.answer_202)
+        return Acceptance(allow_events + supported, supported, self.config.presence.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
@@ -320,6 +321,7 @@ class Node:
         self.compositor.tick(now)
         self._upkeep.tick(now)
         self.migration.tick(now)
+        self.documents.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
@@ -394,5 +396,5 @@ class Node:
 
     def _count_notifies(self) -> None:
         counts = self.table.counters()
-        for name in ("sent", "retransmitted", "failed", "coalesced", "switched", "fallen_back"):
+        for name in NOTIFY_RESULTS:
             self.tally.notifies[name] = counts[name]
