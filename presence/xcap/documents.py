@@ -14,6 +14,8 @@ from presence.values import Aor
 from presence.xcap.doctypes import NUMBERS, auid_of, name_in, number_of, other_name
 from presence.xcap.shelf import Key, Place, Shelf, Shelves, Stored
 
+__all__ = ["Change", "Conflict", "Documents", "Key", "Stored"]
+
 LOOK_EVERY_S = 0.25
 """How long a change of somebody else's may go unseen."""
 
