@@ -5,19 +5,16 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import entry_points
 from typing import Any
 
 from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
-from presence.errors import ConfigError, SipError, StoreError
-from presence.events.message_summary import MessageSummaryPackage
-from presence.events.presence import PresencePackage
+from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
-from presence.events.winfo import WatcherInfoPackage
 from presence.observer import Observer
+from presence.packages import load_packages
 from presence.policy.decision import OPEN, Policy
 from presence.policy.stored import StoredPolicy
 from presence.publication.compositor import Compositor
@@ -43,6 +40,7 @@ from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
 from presence.tally import Tally
 from presence.values import Aor
+from presence.xcap.documents import Documents
 
 SLICE = 256
 """NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
@@ -50,30 +48,6 @@ SLICE = 256
 BINDINGS_PURGE_S = 60.0
 
 DAY_S = 86_400
-
-PLUGINS = "presence.event_packages"
-"""The entry point group by which an installed distribution brings event packages of its own."""
-
-
-def load_packages() -> Registry:
-    """Return the event packages that come with the server and those installed beside it.
-
-    Raises ConfigError for one that cannot be had: a package an operator counts on must not be silently missing.
-    """
-    registry = Registry()
-    for package in (PresencePackage(), MessageSummaryPackage()):
-        registry.register(package)
-    for plugin in entry_points(group=PLUGINS):
-        try:
-            registry.register(plugin.load()())
-        except Exception as error:
-            raise ConfigError(f"event package {plugin.name} ({plugin.value}) cannot be loaded: {error}") from error
-    for name in registry.names:
-        # Each has watchers, and so has that (RFC 3857 section 3); deeper recursions nobody may see (section 4.6).
-        for watched in (name, f"{name}.winfo"):
-            if registry.get(f"{watched}.winfo") is None and not name.endswith(".winfo"):
-                registry.register(WatcherInfoPackage(watched))
-    return registry
 
 
 def count_start(store: Store) -> int:
@@ -139,12 +113,14 @@ class Node:
             supported="gruu" if config.presence.gruu else "",
         )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
+        self.documents = Documents(store)
         self._identity = guards.build_identity(config, store, self.endpoint, tally)
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         interval_s = config.presence.notify_interval_s
-        self.notify = Notify(self.table, self._registry, self.compositor.document, tally, interval_s=interval_s)
+        documents, published = self.compositor.document, self.compositor.holding.publications
+        self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -320,6 +296,7 @@ class Node:
         self.compositor.tick(now)
         self._upkeep.tick(now)
         self.migration.tick(now)
+        self.documents.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()

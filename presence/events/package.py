@@ -1,7 +1,7 @@
 """What the framework asks of an event package (RFC 6665 section 5); it knows none by name."""
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from presence.values import Aor, Publication
 
@@ -37,3 +37,44 @@ class Withholding(Protocol):
 
     def withhold(self, presentity: Aor, *, pending: bool) -> bytes:
         """Return what a watcher is shown that waits for approval (`pending`), or that must not know it is blocked."""
+
+
+class Listener(NamedTuple):
+    """One subscriber of a resource whose subscribers each have documents of their own."""
+
+    slot: int
+    """Names its subscription."""
+    view: int
+    """What the policy lets it see (`policy.decision`)."""
+    watcher: Callable[[], Aor]
+    selection: bytes = b""
+    """The body of its SUBSCRIBE."""
+
+
+class Narrator(Protocol):
+    """The state of one resource as each of its subscribers has to learn of it.
+
+    How far a subscriber is (`reached`) is the narrator's own matter; None is where it has to be told everything: a
+    new subscription, a refresh, a fetch, or one that did not take its last document.
+    """
+
+    def has_news(self, reached: object | None, listener: Listener) -> bool:
+        """Whether there is something to tell a subscriber that is so far."""
+
+    def tell(self, reached: object | None, version: int, listener: Listener, now: float) -> tuple[bytes, object]:
+        """Return its next document, and how far it is when it has it; `version` grows by one with each."""
+
+    def forget(self, reached: Iterable[object | None]) -> None:
+        """Drop what all subscribers, which are so far, have been told of."""
+
+
+@runtime_checkable
+class Narrating(Protocol):
+    """What an event package has beside when its subscribers each have documents of their own."""
+
+    def narrate(self, presentity: Aor, source: Callable[[], Iterable[Any]]) -> Narrator:
+        """Return the narrator of a resource, made when it gets its first subscription.
+
+        `source` returns what its state is made of: the running watchers (`WatcherRecord`) for a template package,
+        else the publications, oldest first.
+        """

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from presence.document import watcherinfo
-from presence.errors import BadRequest
+from presence.errors import BadRequest, SipError
+from presence.events.package import Listener
+from presence.policy.decision import OWN, WHOLE
+from presence.sip.headers import parse_uri
 from presence.values import Aor, Publication, SubscriptionStatus, WatcherRecord
 
 MAX_JOURNAL: Final = 4096
@@ -51,6 +54,10 @@ class WatcherInfoPackage:
         """
         return watcherinfo.write(presentity.uri, self.watches, 0, "full", (), 0.0)
 
+    def narrate(self, presentity: Aor, source: Callable[[], Iterable[WatcherRecord]]) -> "WatcherList":
+        """Return the list of a resource's watchers."""
+        return WatcherList(presentity.uri, self.watches, source)
+
 
 class _Change(NamedTuple):
     sequence: int
@@ -67,9 +74,12 @@ class WatcherList:
     row by row (RFC 3858 section 4), so the newest record of a watcher says all.
     """
 
-    def __init__(self, resource_uri: str, package: str) -> None:
+    def __init__(
+        self, resource_uri: str, package: str, watchers_now: Callable[[], Iterable[WatcherRecord]] = tuple
+    ) -> None:
         self._resource_uri = resource_uri
         self._package = package
+        self._watchers_now = watchers_now
         self._sequence = 0
         self._forgotten = 0
         # In the order of their sequence numbers: a new change moves to the end.
@@ -96,44 +106,54 @@ class WatcherList:
         else:
             self._known.add(record.id)
         if len(self._journal) > MAX_JOURNAL:
-            self.forget(next(iter(self._journal.values())).sequence)
+            self.forget_up_to(next(iter(self._journal.values())).sequence)
 
-    def has_news(self, since_sequence: int, shows: Shows = everybody) -> bool:
+    def has_news(self, reached: object | None, listener: Listener) -> bool:
         """True when a partial document for a subscriber at that number would name a watcher it may hear of."""
-        return since_sequence < self._forgotten or any(map(shows, self._since(since_sequence)))
+        shows = self._shows(listener)
+        if shows is nobody or not isinstance(reached, int):
+            return shows is not nobody
+        return reached < self._forgotten or any(map(shows, self._since(reached)))
 
-    def body(
-        self,
-        since_sequence: int | None,
-        version: int,
-        watchers_now: Callable[[], Iterable[WatcherRecord]],
-        now: float,
-        shows: Shows = everybody,
-    ) -> tuple[bytes, int]:
+    def tell(self, reached: object | None, version: int, listener: Listener, now: float) -> tuple[bytes, int]:
         """Return the next document for a subscriber, and the number it is at when it has it.
 
         Full state for None, that is for a new subscription, a refresh or a fetch (RFC 3857 section 4.7.2),
         and for a subscriber that fell behind what is still journalled; else partial: each watcher whose last
         change is later, once. Terminated watchers are named in partial state only.
         """
-        if since_sequence is None or since_sequence < self._forgotten:
-            live = [record for record in watchers_now() if not _is_terminated(record)]
+        shows = self._shows(listener)
+        if not isinstance(reached, int) or reached < self._forgotten:
+            live = [record for record in self._watchers_now() if not _is_terminated(record)]
             self._known.update(record.id for record in live)
             live = list(filter(shows, live))
             document = watcherinfo.write(self._resource_uri, self._package, version, "full", live, now)
         else:
-            news = filter(shows, self._since(since_sequence))
+            news = filter(shows, self._since(reached))
             document = watcherinfo.write(self._resource_uri, self._package, version, "partial", news, now)
         return document, self._sequence
 
-    def forget(self, up_to_sequence: int) -> None:
+    def forget(self, reached: Iterable[object | None]) -> None:
         """Drop changes up to a number that every subscriber has been told of."""
+        self.forget_up_to(min((at for at in reached if isinstance(at, int)), default=self._sequence))
+
+    def forget_up_to(self, sequence: int) -> None:
+        """Drop changes up to a number; a subscriber that is not so far is told everything."""
         while self._journal:
             oldest = next(iter(self._journal))
-            if self._journal[oldest].sequence > up_to_sequence:
+            if self._journal[oldest].sequence > sequence:
                 break
             del self._journal[oldest]
-        self._forgotten = max(self._forgotten, min(up_to_sequence, self._sequence))
+        self._forgotten = max(self._forgotten, min(sequence, self._sequence))
+
+    def _shows(self, listener: Listener) -> Shows:
+        """Return which watchers a subscriber may hear of (RFC 3857 section 4.6)."""
+        if listener.view == WHOLE:
+            return everybody
+        if listener.view != OWN:
+            return nobody
+        own = listener.watcher()
+        return lambda record: _is_address(record.uri, own)
 
     def _since(self, sequence: int) -> list[WatcherRecord]:
         news: list[WatcherRecord] = []
@@ -149,3 +169,10 @@ class WatcherList:
 
 def _is_terminated(record: WatcherRecord) -> bool:
     return record.status is SubscriptionStatus.TERMINATED
+
+
+def _is_address(uri: str, own: Aor) -> bool:
+    try:
+        return parse_uri(uri).aor() == own
+    except (SipError, ValueError):
+        return False

@@ -81,7 +81,7 @@ class Book:
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
             if self.asserted.pop(owner, None):
-                self._notify.shown.pop(owner, None)
+                self._notify.watching.shown.pop(owner, None)
             key = self._foreign_tags.pop(owner, None)
             if key:
                 del self._foreign[key]
@@ -101,7 +101,7 @@ class Book:
         """Know that a dialog's watcher is not who From names; with `private` the presentity is shown From."""
         self.asserted[owner] = watcher
         if not private:
-            self._notify.shown[owner] = watcher
+            self._notify.watching.shown[owner] = watcher
 
     def aim(self, slot: int, link: int, target: Target) -> None:
         """Send the subscription's NOTIFYs to `target` from now on; `link` is where the request came in."""

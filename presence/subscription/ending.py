@@ -95,7 +95,7 @@ class Ending:
             self._notify.finish(slot, resource, reason, body=shown)
         else:
             self._table.release(slot)
-            self._notify.forget(slot)
+            self._notify.individual.forget(slot)
         self._book.forget(slot, facts.owner)
         self._notify.release_unused(resource)
 

@@ -73,7 +73,7 @@ class Upkeep:
         # The fourth value is Retry-After in seconds, for "ended" the group the row was in.
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
-                self._notify.forget(slot)
+                self._notify.individual.forget(slot)
                 self._notify.ended(retry_after)
             elif self._table.state(slot) == "free":
                 continue
@@ -96,7 +96,7 @@ class Upkeep:
     def _failed(self, slot: int, status: int, retry_after: int, now: float) -> None:
         if self._table.flight(slot) != "failed":
             return
-        self._notify.lost(slot)
+        self._notify.individual.lost(slot)
         if self._table.unproven(slot):
             self._lost_unproven(slot, status, now)
         elif retry_after and status not in REMOVING_RESPONSES:
@@ -237,8 +237,8 @@ class Restorer:
         if foreign and not owner:
             self._book.adopt(slot, row.callid, row.to_tag, row.from_tag)
         self._book.note(slot, dialog, shared=shared)
-        if resource.watchers is not None:
-            self._notify.restore_version(slot, row.reached_cseq(self._book.boot))
+        if resource.narrator is not None:
+            self._notify.individual.restore_version(slot, row.reached_cseq(self._book.boot))
         if decision.status is SubscriptionStatus.TERMINATED:
             self._ending.end(slot, Input.REJECTED, now)
 

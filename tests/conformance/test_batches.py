@@ -8,9 +8,9 @@ import pytest
 import sip
 from net import Agent, Network, Publication, Subscription
 
-from presence.assembly import load_packages
 from presence.config import load
 from presence.errors import StoreError
+from presence.packages import load_packages
 from presence.store.base import Value
 
 ALICE = "sip:alice@example.com"

@@ -158,7 +158,7 @@ def load(rows: list[tuple[Any, ...]], *assignments: str) -> tuple[Any, ...]:
         assert table.group_size(gid) > 0
     assert len(table) == len(slots)
     loaded = net.loaded
-    kept = (sorted(net.node.book._strict.items()), sorted(net.node.notify._sent.items()))
+    kept = (sorted(net.node.book._strict.items()), sorted(net.node.notify.individual._told.items()))
     net.advance(5.0, 1.0)
     counts = net.node.notify.counts()
     net.close()

@@ -113,6 +113,6 @@ def test_the_walk_sees_what_is_held() -> None:
         "node.compositor.holding.tags",
         "node.notify._resources",
         "node.notify._by_gid",
-        "node.notify._sent",
+        "node.notify.individual._told",
     }
     assert expected <= held

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.core import CounterMetricFamily
 
-from presence.assembly import load_packages
 from presence.config import load
 from presence.http.metrics import TallyCollector
+from presence.packages import load_packages
 from presence.settings import SETTINGS
 from presence.tally import Tally
 

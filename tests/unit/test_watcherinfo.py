@@ -6,8 +6,10 @@ import pytest
 from lxml import etree
 
 from presence.document.watcherinfo import write
+from presence.events.package import Listener
 from presence.events.winfo import MAX_JOURNAL, WatcherList
-from presence.values import SubscriptionStatus, WatcherEvent, WatcherRecord
+from presence.policy.decision import WHOLE
+from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "schemas" / "watcherinfo.xsd")))
 ALICE = "sip:alice@example.com"
@@ -39,9 +41,13 @@ def read(document: bytes) -> etree._Element:
     return root
 
 
+LISTENER = Listener(1, WHOLE, lambda: Aor("alice", "example.com"))
+
+
 def told(watchers: WatcherList, since: int | None, now: tuple[WatcherRecord, ...] = ()) -> tuple[str, list[str], int]:
     """The state, the watchers as `id status`, and the number of the next document."""
-    document, sequence = watchers.body(since, 0, lambda: now, NOW)
+    watchers._watchers_now = lambda: now
+    document, sequence = watchers.tell(since, 0, LISTENER, NOW)
     root = read(document)
     names = [f"{w.get('id')} {w.get('status')}" for w in root.iter("{*}watcher")]
     return root.get("state") or "", names, sequence
@@ -90,9 +96,9 @@ def test_rfc3857_4_7_2_full_state_first_then_only_what_changed() -> None:
     watchers.changed(watcher("w1"))
     state, names, sequence = told(watchers, None, (watcher("w1"), watcher("w2", WAITING)))
     assert (state, names) == ("full", ["w1 active", "w2 waiting"])
-    assert not watchers.has_news(sequence)
+    assert not watchers.has_news(sequence, LISTENER)
     watchers.changed(watcher("w3", PENDING))
-    assert watchers.has_news(sequence)
+    assert watchers.has_news(sequence, LISTENER)
     state, names, sequence = told(watchers, sequence)
     assert (state, names, sequence) == ("partial", ["w3 pending"], watchers.sequence)
     assert told(watchers, sequence) == ("partial", [], sequence)
@@ -124,7 +130,7 @@ def test_rfc3857_4_7_2_transient_states_are_not_told() -> None:
     *_, between = told(watchers, sequence)
     watchers.changed(watcher("fetch", TERMINATED, WatcherEvent.TIMEOUT))
     watchers.changed(watcher("refused", TERMINATED, WatcherEvent.REJECTED))
-    assert not watchers.has_news(sequence)
+    assert not watchers.has_news(sequence, LISTENER)
     assert told(watchers, sequence)[1] == []
     assert told(watchers, between)[1] == ["fetch terminated"]
 
@@ -132,7 +138,7 @@ def test_rfc3857_4_7_2_transient_states_are_not_told() -> None:
 def test_a_change_after_forgetting_is_still_told_of_a_known_watcher() -> None:
     watchers = WatcherList(ALICE, "presence")
     watchers.changed(watcher("w1"))
-    watchers.forget(watchers.sequence)
+    watchers.forget_up_to(watchers.sequence)
     watchers.changed(watcher("w1"))
     watchers.changed(watcher("w1", TERMINATED, WatcherEvent.DEACTIVATED))
     assert told(watchers, 1)[1] == ["w1 terminated"]
@@ -142,11 +148,11 @@ def test_forgetting_keeps_what_is_later_and_gives_full_state_to_who_fell_behind(
     watchers = WatcherList(ALICE, "presence")
     for name in ("w1", "w2", "w3"):
         watchers.changed(watcher(name))
-    watchers.forget(2)
+    watchers.forget_up_to(2)
     assert told(watchers, 2)[:2] == ("partial", ["w3 active"])
-    assert watchers.has_news(1)
+    assert watchers.has_news(1, LISTENER)
     assert told(watchers, 1, (watcher("w1"),))[:2] == ("full", ["w1 active"])
-    watchers.forget(99)
+    watchers.forget_up_to(99)
     assert told(watchers, 3) == ("partial", [], 3)
 
 

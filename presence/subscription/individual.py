@@ -1,0 +1,72 @@
+"""Bodies that each subscriber has of its own: with its own version, partial state, or of what it asked for."""
+
+from collections.abc import Iterable
+
+from presence._fastcore import Fanout
+from presence.events.package import Listener, Narrator
+from presence.sip.headers import read_aor
+from presence.values import Aor
+
+PART_REMOTE = 3
+"""Where `Fanout.dialog` has the watcher's From."""
+
+
+class Individual:
+    """Knows how far each of them is, and hands the watcher table its next document when that asks for it."""
+
+    def __init__(self, table: Fanout) -> None:
+        self._table = table
+        self._told: dict[int, tuple[int, object | None]] = {}
+        """By slot the version sent last, and what it told of (`Narrator`)."""
+
+    def offer(self, slot: int, narrator: Narrator, content_type: str, now: float) -> None:
+        """Hand a row its next document, if it can be sent and there is news; otherwise the row asks again."""
+        table = self._table
+        if not table.ready(slot):
+            return
+        version, reached = self._told.get(slot, (-1, None))
+        listener = self.listener(slot)
+        final = table.state(slot) == "terminated"
+        if not final and not narrator.has_news(reached, listener):
+            table.settle(slot)
+            return
+        body, reached = narrator.tell(reached, version + 1, listener, now)
+        if final:
+            self._told.pop(slot, None)
+        else:
+            self._told[slot] = (version + 1, reached)
+        table.notify_row(slot, tail(content_type, body))
+
+    def listener(self, slot: int) -> Listener:
+        """Describe the subscriber."""
+        return Listener(slot, self._table.facts(slot).view, lambda: self._watcher(slot))
+
+    def _watcher(self, slot: int) -> Aor:
+        return read_aor(self._table.dialog(slot)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+
+    def reached(self, slots: Iterable[int]) -> list[object | None]:
+        """Return how far those are that have been told something."""
+        return [self._told[slot][1] for slot in slots if slot in self._told]
+
+    def again(self, slot: int) -> None:
+        """Tell a subscriber everything next: it has just asked, or did not take its last document."""
+        version, _ = self._told.get(slot, (-1, None))
+        self._told[slot] = (version, None)
+
+    def lost(self, slot: int) -> None:
+        """Note that the watcher did not take its last document: partial state would lack what was in it."""
+        if slot in self._told:
+            self.again(slot)
+
+    def restore_version(self, slot: int, version: int) -> None:
+        """Go on above every version sent before a restart, with full state."""
+        self._told[slot] = (version, None)
+
+    def forget(self, slot: int) -> None:
+        """Drop what is known of a row that is free."""
+        self._told.pop(slot, None)
+
+
+def tail(content_type: str, body: bytes) -> bytes:
+    """Return what a NOTIFY has behind Subscription-State."""
+    return b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (content_type.encode(), len(body), body)

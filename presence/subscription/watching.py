@@ -1,0 +1,34 @@
+"""Running subscriptions as watcher information describes them (RFC 3858 section 4.2)."""
+
+import hashlib
+
+from presence._fastcore import Fanout
+from presence.sip.headers import NameAddr, parse_name_addr
+from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
+
+
+class Watching:
+    """Makes records of rows of the watcher table."""
+
+    def __init__(self, table: Fanout) -> None:
+        self._table = table
+        self.shown: dict[int, Aor] = {}
+        """By first slot of a dialog: whom watcher information names as its watcher in place of From."""
+
+    def record(
+        self, slot: int, status: SubscriptionStatus | None = None, event: WatcherEvent | None = None
+    ) -> WatcherRecord:
+        """Describe a subscription."""
+        facts = self._table.facts(slot)
+        parts = self._table.dialog(slot)
+        address = parse_name_addr(parts[3].decode("utf-8", "surrogateescape"))
+        shown = self.shown.get(facts.owner)
+        if shown is not None:
+            address = NameAddr("", shown.uri, {})
+        if status is None:
+            status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
+        if event is None:
+            event = WatcherEvent.SUBSCRIBE
+        # Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
+        name = hashlib.blake2b(b"\0".join((parts[5], parts[4], parts[7], parts[6])), digest_size=8).hexdigest()
+        return WatcherRecord(name, address.uri, address.display, status, event, facts.subscribed_at, facts.expires_at)
