@@ -277,6 +277,8 @@ def test_rfc4826_3_4_5_references_need_not_resolve():
 def test_rfc4825_8_2_5_uniqueness_is_looked_at_before_other_constraints():
     found = conflict("resource-lists", lists('<list name="a"><external/></list><list name="a"/>'))
     assert fields(found) == ["resource-lists/list[2]/@name"]
+    found = conflict("rls-services", services(service("sip:alice@example.com", "x")))
+    assert fields(found) == ["rls-services/service/@uri"]
 
 
 @pytest.mark.parametrize(

@@ -42,19 +42,19 @@ class RlsServices(SchemaUsage):
         self.global_tree = index  # type: ignore[misc]
 
     def validate(self, tree: etree._Element) -> None:
-        """Raise a `Conflict` for what breaks the schema or the constraints on lists (section 4.4.5)."""
+        """Raise a `Conflict` for what breaks the schema or is not unique within the document (section 4.4.5)."""
         super().validate(tree)
         check_unique(tree, self.namespace)
-        check_references(tree)
 
     def check(self, tree: etree._Element, body: bytes, key: Key, world: World) -> None:
         """Raise `UniquenessFailure` for URIs that are taken, `ConstraintFailure` for references that may not be."""
         self._check_uris(tree, key, world)
+        check_references(tree)
         for element in tree.iterfind(f"{_SERVICE}/{{{NAMESPACE}}}resource-list"):
             check_resource_list((element.text or "").strip(), key, world)
 
     def _check_uris(self, tree: etree._Element, key: Key, world: World) -> None:
-        if sum(1 for _ in tree.iterfind(_SERVICE)) > SERVICES_MOST:
+        if len(tree.findall(_SERVICE)) > SERVICES_MOST:
             raise ConstraintFailure(f"Keep the document to {SERVICES_MOST} services")
         exists = []
         own: set[str] = set()
