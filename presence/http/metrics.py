@@ -42,6 +42,12 @@ class TallyCollector(Collector):
             {(r,): n for r, n in tally.notifies.items()},
         )
         yield _counter(
+            "xcap_requests",
+            "XCAP requests answered.",
+            ["method", "code"],
+            {(method, str(status)): count for (method, status), count in tally.xcap.items()},
+        )
+        yield _counter(
             "folds",
             "Folds of the journal into the tables, by result.",
             ["result"],

@@ -38,6 +38,7 @@ FLOORS = {
     "presence.guards": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.listening": ASSEMBLY,
+    "presence.site": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
     "presence.loadtool": ENTRY,
