@@ -93,9 +93,8 @@ class Node:
         resolver: Resolver | None = None,
     ) -> None:
         self.config = config
-        self.clock = clock
-        self.tally = tally
-        self._store = store
+        self.clock, self.tally = clock, tally
+        self._store, self.documents = store, Documents(store)
         self._registry = registry or load_packages()
         self._resolver = resolver
         self._purge_at = 0.0
@@ -112,7 +111,6 @@ class Node:
             supported="gruu" if config.presence.gruu else "",
         )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
-        self.documents = Documents(store)
         self._identity = guards.build_identity(config, store, self.endpoint, tally)
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
@@ -299,6 +297,18 @@ class Node:
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
+
+    def clean_up(self) -> None:
+        """Remove what has expired at the next tick, not only from time to time."""
+        self._purge_at = 0.0
+
+    def serves(self, package: str) -> bool:
+        """Return whether there is an event package of that name."""
+        return self._registry.get(package) is not None
+
+    def watches(self, presentity: Aor) -> bool:
+        """Return whether somebody watches a presentity, in any event package."""
+        return any(self.notify.find((package, presentity)) is not None for package in self._registry.names)
 
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""

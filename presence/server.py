@@ -12,6 +12,7 @@ from pathlib import Path
 
 from presence import logbook
 from presence._fastcore import Message
+from presence.archive import Archive
 from presence.assembly import Node, count_start
 from presence.clock import SystemClock
 from presence.config import Config
@@ -59,11 +60,13 @@ class Server:
         self._listening = Listening(config, self._log)
         self._udp, self._streams = self._listening.udp, self._listening.streams
         self._by_link: dict[int, StreamListener] = {}
+        self.archive = Archive(config, self.tally, self.clock.now)
         self._bind_http()
         self._store = self._open_store()
         self._names = self._open_names() if config.dns.enabled else None
         resolver = None if self._names is None else self._names.resolver
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
+        self.archive.attach(self.node, self._store, self._wake)
         journal = logbook.Journal(self._log, self.clock.now)
         self.node.observe(journal)
         self._serve_xcap(lambda error: journal.faulted(error, ""))
@@ -78,7 +81,7 @@ class Server:
             return
         try:
             host, port = self.config.http.address
-            self._app = build_app(self.tally, lambda: self.ready)
+            self._app = build_app(self.tally, lambda: self.ready, routes=self.archive.routes())
             settings = self.config.http
             self._http = HttpServer(host, port, self._app, certificate=settings.certificate, key=settings.key)
             self._http.bind()
@@ -243,6 +246,7 @@ class Server:
             for stream in self._streams:
                 stream.close_late()
             self._listening.reload_changed()
+        self.archive.tick(now)
         self._turn()
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
@@ -272,6 +276,7 @@ class Server:
             self._timer.cancel()
         if self._http is not None:
             await self._http.stop()
+        await self.archive.close()
         if self._site is not None:
             self._site.close()
         if self._names is not None:

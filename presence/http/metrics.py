@@ -1,6 +1,7 @@
 """Show the tally to Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -9,11 +10,30 @@ from prometheus_client.registry import Collector
 
 from presence.tally import Histogram, Tally
 
+_COUNTERS: dict[str, tuple[str, list[str]]] = {
+    "requests": ("SIP requests received.", ["method"]),
+    "responses": ("SIP responses sent.", ["method", "code"]),
+    "notifies": ("NOTIFY requests, by result.", ["result"]),
+    "xcap_requests": ("XCAP requests answered.", ["method", "code"]),
+    "xcap_fetches": ("Questions to XCAP servers, by result.", ["result"]),
+    "folds": ("Folds of the journal into the tables, by result.", ["result"]),
+    "auth_failures": ("Requests not proven or not allowed, by reason.", ["reason"]),
+    "lookups": ("Questions to name servers, by result.", ["result"]),
+    "drops": ("Messages dropped, by reason.", ["reason"]),
+}
+"""By the name of the field of the tally, which two have shorter there."""
+
+_KEPT_AS = {"xcap_requests": "xcap", "xcap_fetches": "fetches"}
+
 _GAUGES: dict[str, tuple[str, list[str]]] = {
     "publications": ("Publications that are stored now.", ["package"]),
     "subscriptions": ("Subscriptions that are held now.", ["package", "status"]),
     "commit_lag_seconds": ("How long a change has been waiting for its commit now.", []),
     "unfolded": ("Acknowledged changes that are not in the tables yet.", []),
+    "xcap_kept": ("XCAP documents in memory: users by application usage, and bytes.", ["unit"]),
+    "xcap_server_up": ("Whether an XCAP server answered when it was asked last.", ["root"]),
+    "xcap_oldest_seconds": ("Longest time since one of the fetched documents was confirmed.", []),
+    "xcap_fetches_waiting": ("XCAP documents that are being fetched or wait for it.", []),
 }
 
 
@@ -28,21 +48,8 @@ class TallyCollector(Collector):
         tally = self._tally
         for refresh in tally.refreshers:
             refresh()
-        for name, help, label, counts in (
-            ("requests", "SIP requests received.", "method", tally.requests),
-            ("notifies", "NOTIFY requests, by result.", "result", tally.notifies),
-            ("folds", "Folds of the journal into the tables, by result.", "result", tally.folds),
-            ("auth_failures", "Requests not proven or not allowed, by reason.", "reason", tally.auth_failures),
-            ("lookups", "Questions to name servers, by result.", "result", tally.lookups),
-            ("drops", "Messages dropped, by reason.", "reason", tally.drops),
-        ):
-            yield _counter(name, help, [label], {(value,): count for value, count in counts.items()})
-        for name, help, answers in (
-            ("responses", "SIP responses sent.", tally.responses),
-            ("xcap_requests", "XCAP requests answered.", tally.xcap),
-        ):
-            by_status: dict[tuple[str, ...], int] = {(m, str(status)): n for (m, status), n in answers.items()}
-            yield _counter(name, help, ["method", "code"], by_status)
+        for name, (help, labels) in _COUNTERS.items():
+            yield _counter(name, help, labels, getattr(tally, _KEPT_AS.get(name, name)))
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)
             for values, level in tally.gauges.get(name, dict)().items():
@@ -65,10 +72,10 @@ def build_registry(tally: Tally, collectors: Iterable[Collector] = ()) -> Collec
     return registry
 
 
-def _counter(name: str, help: str, labels: list[str], counts: dict[tuple[str, ...], int]) -> CounterMetricFamily:
+def _counter(name: str, help: str, labels: list[str], counts: Mapping[Any, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(f"presence_{name}", help, labels=labels)
     for values, count in counts.items():
-        family.add_metric(list(values), count)
+        family.add_metric([values] if isinstance(values, str) else [str(value) for value in values], count)
     return family
 
 
