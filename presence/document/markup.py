@@ -56,12 +56,12 @@ def read_whole(text: bytes, outer: Scope) -> Whole | None:
     scope = _declare(text[name_end:tag_end], outer)
     parts = []
     for start, child_name_end, id_start, id_end, end in children:
-        inner = scope
-        tag = text[child_name_end : _find_tag_end(text, child_name_end)]
-        if b"xmlns" in tag:
-            inner = _declare(tag, scope)
         prefix, _, local = text[start + 1 : child_name_end].rpartition(b":")
-        parts.append(Part(inner.get(prefix, ""), local.decode(), start, end, text[id_start:id_end], scope))
+        tag = text[child_name_end : _find_tag_end(text, child_name_end)]
+        namespace = _read_declarations(tag).get(prefix) if b"xmlns" in tag else None
+        if namespace is None:
+            namespace = scope.get(prefix, "")
+        parts.append(Part(namespace, local.decode(), start, end, text[id_start:id_end], scope))
     return Whole(text, whole_start, name_end, tag_end, parts)
 
 
@@ -71,15 +71,15 @@ def _find_tag_end(text: bytes, name_end: int) -> int:
 
 
 def _declare(tag: bytes, outer: Scope) -> Scope:
-    if b"xmlns" not in tag:
-        return outer
-    scope = outer
-    for name, quoted in _ATTRIBUTE.findall(tag):
-        if name == b"xmlns" or name.startswith(b"xmlns:"):
-            if scope is outer:
-                scope = dict(outer)
-            scope[name[6:]] = read_value(quoted)
-    return scope
+    return outer | _read_declarations(tag) if b"xmlns" in tag else outer
+
+
+def _read_declarations(tag: bytes) -> Scope:
+    return {
+        name[6:]: read_value(quoted)
+        for name, quoted in _ATTRIBUTE.findall(tag)
+        if name == b"xmlns" or name.startswith(b"xmlns:")
+    }
 
 
 def read_value(quoted: bytes) -> str:

@@ -12,6 +12,7 @@ children of <presence> belong to no component; they are shown to who is shown ev
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 from typing import Final
 
 from presence.document.markup import OUTERMOST, Part, Whole, keep_attributes, read_text, read_value, read_whole
@@ -153,12 +154,13 @@ def _blank(gap: bytes) -> bytes:
 
 
 def _joined(segments: list[Segment]) -> list[Segment]:
+    """Join what is always shown, for a view is made of fewer pieces then."""
     joined: list[Segment] = []
-    for key, text in segments:
-        if key is None and joined and joined[-1][0] is None:
-            joined[-1] = (None, joined[-1][1] + text)
+    for always, group in groupby(segments, lambda segment: segment[0] is None):
+        if always:
+            joined.append((None, b"".join(text for _, text in group)))
         else:
-            joined.append((key, text))
+            joined += group
     return joined
 
 
