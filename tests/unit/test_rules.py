@@ -95,6 +95,12 @@ def test_rfc4745_6_a_rule_set_may_be_empty() -> None:
     assert outcome == (Handling.BLOCK, Permissions.nothing, False)
 
 
+def test_rfc4745_7_1_3_documents_come_in_utf_8_or_utf_16() -> None:
+    text = ruleset(rule(identity('<cp:many domain="b\u00fccher.example"/>'))).decode()
+    for body in (text.encode(), text.replace("UTF-8", "UTF-16").encode("utf-16"), b"\xef\xbb\xbf" + text.encode()):
+        assert ask(body, "sip:bob@xn--bcher-kva.example").matched
+
+
 # Conditions
 
 
