@@ -58,3 +58,9 @@ def test_rfc5025_3_1_2_without_a_sphere_it_is_undefined() -> None:
 def test_rfc5025_3_1_2_only_spheres_of_persons_count() -> None:
     assert sphere_of([published(WORK, inside="dm:device")]) is None
     assert sphere_of([published(WORK, inside="tuple")]) is None
+
+
+def test_a_document_may_come_in_utf_16() -> None:
+    body = published(WORK).decode().encode("utf-16")
+    parse_pidf(body)
+    assert sphere_of([body]) == "work"
