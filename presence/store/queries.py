@@ -47,7 +47,7 @@ class Query:
     @property
     def needs_row(self) -> bool:
         """True when finding no row means that somebody took it out."""
-        return self.journalled and self.sql.startswith("UPDATE")
+        return self.key == ("id",) and self.sql.startswith("UPDATE")
 
     def for_many(self, count: int) -> str:
         """Return one statement that makes the change for `count` rows, parameters of one behind those of the other.

@@ -33,7 +33,7 @@ Durability = Literal["commit", "os", "periodic", "memory"]
 
 QUEUE_LIMIT = 100_000
 NUMBERED = ("presentity", "active_watchers", "shared_watchers")
-OTHERS_DECIDE = ("watchers_get", "subscriber_get", "subscriber_changes")
+OTHERS_DECIDE = ("watchers_get", "watchers_changes_read", "watchers_changes_last", "subscriber_get", "subscriber_changes")
 """Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 
@@ -158,6 +158,11 @@ class SqliteStore:
     def unfolded(self) -> int:
         """How many acknowledged changes are not in the tables yet."""
         return self._folder.unfolded if self._folder is not None else 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """See `Store.progress`."""
+        return self._folder.progress if self._folder is not None else (0, 0)
 
     def count_folds(self) -> dict[str, int]:
         """Return how many folds were `done` and how many `failed` and were tried again."""
