@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
-from presence.shape import CONTACT_USER
+from presence.shape import CONTACT_USER, USER, parse_user
+from presence.values import Aor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,20 @@ class Presence:
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
     )
 
+    winfo_open: bool = key(
+        True,
+        "Let everybody have the watcher information of everybody where server.policy is open, as with OpenSIPS. False "
+        "lets the presentity alone see its watchers (RFC 3857 section 4.6), and others themselves, as under rules.",
+    )
+    winfo_administrators: tuple[str, ...] = key(
+        (), "Users who may see the watchers of every presentity, whatever the policy.", shape=USER
+    )
+
+    @property
+    def winfo_administrator_names(self) -> frozenset[Aor]:
+        """The addresses of record of `winfo_administrators`."""
+        return frozenset(parse_user(entry) for entry in self.winfo_administrators)
+
     OBSOLETE: ClassVar[Mapping[str, str]] = {
         "db_url": "the database is database.path",
         "presentity_table": "the tables have fixed names",
@@ -89,3 +104,9 @@ class PresenceXml:
     """The packages presence and presence.winfo."""
 
     force_active: bool = key(False, "Accept every watcher; true is the same as server.policy = open.")
+    lost_rule: Literal["rejected", "deactivated", "probation"] = key(
+        "rejected",
+        "How the subscription of a watcher ends when none of the presentity's rules is about it any more: rejected, as "
+        "RFC 5025 has it, deactivated as with OpenSIPS, so that the watcher subscribes anew at once, or probation, so "
+        "that it does later (xcapauth_userdel_reason of Kamailio).",
+    )

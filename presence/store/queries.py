@@ -16,6 +16,15 @@ _SUPERSEDES = "-- Supersedes: "
 _HIGHEST = "-- Keeps the highest: "
 _YIELDS = "-- Yields to: "
 
+OTHERS_DECIDE = (
+    "watchers_get",
+    "watchers_changes",
+    "watchers_last_change",
+    "subscriber_get",
+    "subscriber_changes",
+)
+"""Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

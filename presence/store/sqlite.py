@@ -23,7 +23,7 @@ from presence.store.journal import SEGMENT_BYTES, Journal, Recovery, segment_pat
 from presence.store.lag import Lag
 from presence.store.numbers import Numbers
 from presence.store.opening import BUSY_TIMEOUT_MS, MEMORY, adopt, claim, connect, speaking_of
-from presence.store.queries import load_queries
+from presence.store.queries import OTHERS_DECIDE, load_queries
 from presence.store.submission import Finished, Tick, decode, encode, refused, sift, storable
 from presence.store.tables import BLOCK, Direct, Tables
 from presence.store.window import Gone, Window
@@ -33,8 +33,6 @@ Durability = Literal["commit", "os", "periodic", "memory"]
 
 QUEUE_LIMIT = 100_000
 NUMBERED = ("presentity", "active_watchers", "shared_watchers")
-OTHERS_DECIDE = ("watchers_get", "watchers_changes_read", "watchers_changes_last", "subscriber_get", "subscriber_changes")
-"""Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 
 class SqliteStore:

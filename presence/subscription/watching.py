@@ -7,6 +7,14 @@ from presence.sip.headers import NameAddr, parse_name_addr
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
 
+def name_subscription(call_id: bytes, watcher_tag: bytes, our_tag: bytes, event_id: bytes) -> str:
+    """Return the id of a subscription.
+
+    Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
+    """
+    return hashlib.blake2b(b"\0".join((call_id, watcher_tag, our_tag, event_id)), digest_size=8).hexdigest()
+
+
 class Watching:
     """Makes records of rows of the watcher table."""
 
@@ -29,6 +37,5 @@ class Watching:
             status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         if event is None:
             event = WatcherEvent.SUBSCRIBE
-        # Stable over a restart, and tells nobody the tags by which the dialog could be spoken into.
-        name = hashlib.blake2b(b"\0".join((parts[5], parts[4], parts[7], parts[6])), digest_size=8).hexdigest()
+        name = name_subscription(parts[5], parts[4], parts[7], parts[6])
         return WatcherRecord(name, address.uri, address.display, status, event, facts.subscribed_at, facts.expires_at)

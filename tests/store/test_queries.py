@@ -9,7 +9,7 @@ import pytest
 from presence.store.queries import Query, load_migrations, load_queries, parse_query
 
 SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
-SCANS |= {"watchers_changes_last"}  # of a table with a few rows
+SCANS |= {"watchers_last_change"}  # of a table with a few rows
 SCANS |= {"subscriber_list"}  # for an operator
 QUERIES = load_queries()
 

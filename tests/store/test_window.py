@@ -45,7 +45,9 @@ class Model:
 
 
 def select(table: str) -> str:
-    columns = "presentity_uri, watcher_username, status, reason, inserted_time, waiting_id" if table == "watchers" else "*"
+    columns = (
+        "presentity_uri, watcher_username, status, reason, inserted_time, waiting_id" if table == "watchers" else "*"
+    )
     return f"SELECT {columns} FROM {table} ORDER BY 1, 2"
 
 

@@ -35,6 +35,7 @@ FLOORS = {
     "presence.config": ASSEMBLY,
     "presence.assembly": ASSEMBLY,
     "presence.guards": ASSEMBLY,
+    "presence.awaiting": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
