@@ -5,7 +5,7 @@ from functools import partial
 from presence._fastcore import CSEQ_STRIDE, Fanout
 from presence.errors import Forbidden, StoreError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import OPEN
+from presence.policy.decision import OPEN, Decision
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import NameAddr, parse_name_addr, read_aor
 from presence.store.base import Store, Write
@@ -57,10 +57,8 @@ class Beginning:
         check_bodies(request, package)
         watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
+        self._ask_waiting(Asked(package.name, presentity, watcher), package, decision)
         if decision.status is SubscriptionStatus.TERMINATED:
-            waiting = self._waiting(package)
-            if waiting is not None:
-                waiting.refused(Asked(package.name, presentity, watcher), decision)
             raise Forbidden
         target = self._admission.target(dialog, transaction, owner, begins=True)
         self._quota.check(request, package.name, *presentity)
@@ -102,6 +100,14 @@ class Beginning:
         """Return who keeps waiting watchers of a package, None where nobody has to be asked."""
         waiting = self._ending.waiting
         return waiting if waiting is not None and waiting.keeps(package) else None
+
+    def _ask_waiting(self, asked: Asked, package: EventPackage, decision: Decision) -> None:
+        """Let a refusal end what waits of the watcher; raises Forbidden when too many wait."""
+        waiting = self._waiting(package)
+        if waiting is not None and decision.status is SubscriptionStatus.TERMINATED:
+            waiting.refused(asked, decision)
+        elif waiting is not None and decision.status is SubscriptionStatus.PENDING:
+            waiting.check(asked, self._quota.most_of_watcher)
 
     def _with_waiting(self, draft: Draft, rows: list[Write]) -> tuple[Draft, list[Write]]:
         """Add what has to be stored about the watcher as one that waits for a decision."""

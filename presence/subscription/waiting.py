@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from presence._fastcore import Fanout
-from presence.errors import StoreError
+from presence.errors import Forbidden, StoreError
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
 from presence.policy.decision import Decision
@@ -164,6 +164,13 @@ class Waiting:
         resource = self._notify.find((asked.package, asked.presentity))
         slots = [] if resource is None else self._table.group_slots(resource.gid)
         return any(self._book.watcher(self._table.facts(slot).owner) == asked.watcher for slot in slots)
+
+    def check(self, asked: Asked, most: int) -> None:
+        """Raise Forbidden when one more presentity would have to decide about the watcher than may (section 4.7.1)."""
+        if most and self._row(asked) is None:
+            for (count,) in self._store.read("watchers_count_waiting", (asked.watcher.username, asked.watcher.domain)):
+                if isinstance(count, int) and count >= most:
+                    raise Forbidden("Too Many Subscriptions of One Watcher")
 
     # ---- into waiting ----
 
