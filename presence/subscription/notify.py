@@ -255,6 +255,7 @@ class Notify:
         event: WatcherEvent | None = None,
     ) -> None:
         """Tell the presentity's watcher information that a subscription changed state (RFC 3857 section 4.7)."""
+        self.watching.entered(slot, event)
         if self._templates:
             for winfo, watchers in self._watched(resource.package.name, resource.presentity):
                 record = self.watching.record(slot, status, event)

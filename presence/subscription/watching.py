@@ -22,6 +22,20 @@ class Watching:
         self._table = table
         self.shown: dict[int, Aor] = {}
         """By first slot of a dialog: whom watcher information names as its watcher in place of From."""
+        self._approved: set[int] = set()
+        """Those that were pending once in this start of the server; of the others nobody says it."""
+
+    def entered(self, slot: int, event: WatcherEvent | None) -> None:
+        """Know by which event a subscription came into its state."""
+        if event is WatcherEvent.APPROVED:
+            self._approved.add(slot)
+        elif self._approved:
+            self._approved.discard(slot)
+
+    def forget(self, slot: int) -> None:
+        """Drop what is known of a subscription that has ended."""
+        if self._approved:
+            self._approved.discard(slot)
 
     def record(
         self, slot: int, status: SubscriptionStatus | None = None, event: WatcherEvent | None = None
@@ -36,6 +50,6 @@ class Watching:
         if status is None:
             status = SubscriptionStatus.PENDING if facts.pending else SubscriptionStatus.ACTIVE
         if event is None:
-            event = WatcherEvent.SUBSCRIBE
+            event = WatcherEvent.APPROVED if slot in self._approved else WatcherEvent.SUBSCRIBE
         name = name_subscription(parts[5], parts[4], parts[7], parts[6])
         return WatcherRecord(name, address.uri, address.display, status, event, facts.subscribed_at, facts.expires_at)
