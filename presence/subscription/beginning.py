@@ -118,7 +118,7 @@ class Beginning:
         waited, ends = waiting.replacement(asked, draft.decision)
         if draft.expires_s == 0 and draft.decision.status is SubscriptionStatus.PENDING:
             # RFC 3857 section 4.7.1: the waiting state also allows for authorization of fetch attempts.
-            ends = remember(asked, self._fetched(draft))
+            ends = remember(asked, self._fetched(draft), draft.now)
         return draft._replace(waited=waited), rows + ends
 
     def _asked(self, draft: Draft) -> Asked:

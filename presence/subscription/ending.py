@@ -59,7 +59,8 @@ class Ending:
         if self.waiting is not None and self._table.facts(slot).pending:
             transition = decide_transition(SubscriptionStatus.PENDING, happened)
             waits = transition is not None and transition[0] is SubscriptionStatus.WAITING
-            writes += self.waiting.enter(slot) if waits else self.waiting.leave_out(slot)
+            since = self.giveup.since(slot)
+            writes += self.waiting.enter(slot, since) if waits else self.waiting.leave_out(slot)
         return writes
 
     def refusal(self, decision: Decision) -> Input:

@@ -16,12 +16,16 @@ class GiveUp:
         """Those that were not pending from their first SUBSCRIBE on."""
         self._due: list[tuple[float, int, int]] = []
         """When, slot, and the number of its row, for the slot may be another's by then."""
-        self._watched: dict[int, float] = {}
+        self._watched: dict[int, tuple[float, int, int]] = {}
+
+    def since(self, slot: int) -> float:
+        """Return when a subscription became pending."""
+        since = self._since.get(slot)
+        return float(self._table.facts(slot).subscribed_at) if since is None else since
 
     def at(self, slot: int) -> float:
         """Return when a pending subscription is given up."""
-        since = self._since.get(slot)
-        return (self._table.facts(slot).subscribed_at if since is None else since) + self._after_s
+        return self.since(slot) + self._after_s
 
     def is_over(self, slot: int, now: float) -> bool:
         """Whether it has been pending for long enough."""
@@ -37,10 +41,10 @@ class GiveUp:
         if not facts.pending:
             self.forget(slot)
             return
-        at = self.at(slot)
-        if at < facts.expires_at and self._watched.get(slot) != at:
-            self._watched[slot] = at
-            heappush(self._due, (at, slot, facts.row_id))
+        entry = (self.at(slot), slot, facts.row_id)
+        if entry[0] < facts.expires_at and self._watched.get(slot) != entry:
+            self._watched[slot] = entry
+            heappush(self._due, entry)
 
     def forget(self, slot: int) -> None:
         """Drop what is known of a subscription that is not pending any more."""
@@ -53,10 +57,10 @@ class GiveUp:
         """Return those whose time has come."""
         due: list[int] = []
         while self._due and self._due[0][0] <= now:
-            at, slot, row_id = heappop(self._due)
-            if self._watched.get(slot) != at:
-                continue
-            del self._watched[slot]
-            if self._table.state(slot) == "pending" and self._table.facts(slot).row_id == row_id:
-                due.append(slot)
+            entry = heappop(self._due)
+            slot = entry[1]
+            if self._watched.get(slot) == entry:
+                del self._watched[slot]
+                if self._table.state(slot) == "pending":
+                    due.append(slot)
         return due

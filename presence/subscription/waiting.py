@@ -71,9 +71,9 @@ def wait(asked: Asked, record: WatcherRecord | None) -> Write:
     return ("watchers_wait", (*asked.row, record.id, record.uri, record.display_name, since))
 
 
-def remember(asked: Asked, record: WatcherRecord) -> list[Write]:
-    """Say which subscription waits, also when the watcher's row is gone."""
-    put = ("watchers_put", (*asked.row, PENDING, "", int(record.subscribed_at), ""))
+def remember(asked: Asked, record: WatcherRecord, since: float) -> list[Write]:
+    """Say which subscription waits, undecided `since` then, also when the watcher's row is gone."""
+    put = ("watchers_put", (*asked.row, PENDING, "", int(since), ""))
     return [put, wait(asked, record)]
 
 
@@ -174,14 +174,14 @@ class Waiting:
 
     # ---- into waiting ----
 
-    def enter(self, slot: int) -> list[Write]:
-        """Return what lets a pending subscription wait, to be stored together with its removal."""
+    def enter(self, slot: int, since: float) -> list[Write]:
+        """Return what lets a subscription wait that is pending since then, to be stored together with its removal."""
         resource = self._notify.resource_of(slot)
         if not self.keeps(resource.package):
             return []
         asked = self._asked(slot, resource)
         self._entering[slot] = (asked, self.find(asked))
-        return remember(asked, self._notify.watching.record(slot, WAITING, WatcherEvent.TIMEOUT))
+        return remember(asked, self._notify.watching.record(slot, WAITING, WatcherEvent.TIMEOUT), since)
 
     def entered(self, slot: int) -> bool:
         """Note that `enter` is stored; False when the subscription ends otherwise."""

@@ -485,3 +485,12 @@ def test_what_others_decide_is_told_to_who_listens_within_a_second(net: Network)
     assert heard == ["sip:alice@example.com"]
     assert net.rows("SELECT count(*) FROM watchers_changes") == [(0,)]
     net.agent("alice").publication().publish(body=sip.pidf("x"))
+
+
+def test_a_subscription_is_given_up_in_its_time_where_another_was_before() -> None:
+    net = Network(RULES, "presence.waiting_subs_daysno=1", f"presence.max_expires_subscribe={9 * DAY_S}")
+    bob = net.agent("bob")
+    bob.subscribe(expires=5 * DAY_S).unsubscribe()
+    watch = bob.subscribe(expires=5 * DAY_S)
+    net.advance(DAY_S + 2.0, step_s=3600.0)
+    assert watch.state == "terminated;giveup"

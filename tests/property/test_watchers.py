@@ -59,7 +59,7 @@ class Model:
         if sub.state == "active":
             self.end(sub.watcher, "timeout")
         else:
-            self.wait(sub.watcher, sub.asked_at)
+            self.wait(sub.watcher, int(sub.pending_since))
 
     def wait(self, watcher: str, asked_at: int) -> None:
         if watcher in self.waiting:
@@ -226,6 +226,11 @@ class History:
     def step(self, what: str, name: str, number: int) -> None:
         model, net, agent = self.model, self.net, self.agents[name]
         running = [sub for sub in model.subs if sub.watcher == name]
+        decided, asked_at = model.rows.get(name, (0, model.now))
+        undecided = decided == UNDECIDED or (what == "decide" and number % 3 == 0)
+        if what in ("decide", "delete") and undecided and model.now - asked_at > DAY_S - NEAR_S:
+            # It may be purged any time.
+            return
         if what == "subscribe":
             expires = (60, 600, LONG_S)[number % 3]
             sub, real = model.subscribe(name, expires), agent.subscribe(expires=expires)
@@ -246,9 +251,6 @@ class History:
                 model.time_out(sub)
         elif what == "decide" and name in model.rows:
             answer = (UNDECIDED, ALLOWED, REFUSED)[number % 3]
-            if answer == UNDECIDED and model.now - model.rows[name][1] > DAY_S - NEAR_S:
-                # It would be purged at once.
-                return
             net.rows(f"UPDATE watchers SET status = {answer} WHERE watcher_username = '{name}'")
             self.advance(1.0)
             model.decide(name, answer)
