@@ -9,6 +9,7 @@ from typing import Any
 
 from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
+from presence.awaiting import Awaiting, build_access
 from presence.clock import Clock
 from presence.config import Config
 from presence.errors import SipError, StoreError
@@ -164,7 +165,10 @@ class Node:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
         everybody = serve.policy == "open" or self.config.presence_xml.force_active
         self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
-        self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
+        give_up_s = settings.waiting_subs_daysno * DAY_S
+        self._ending = ending = Ending(self.table, self._store, self.notify, self.book, give_up_s)
+        parts = (self.table, self._store, self.notify, self.book, self._registry, self.policy, ending)
+        self.awaiting = Awaiting(self.config, *parts)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
@@ -172,10 +176,10 @@ class Node:
             self._aiming,
             frozenset(serve.domain),
             serve.home,
-            settings.waiting_subs_daysno * DAY_S,
             self._acceptance(),
             most.trusted_networks,
             most.unproven_per_target,
+            build_access(self.config),
         )
         self._quota = quota = guards.build_subscription_quota(most, self.table)
         proof = Proof(self.table, most.trusted_networks, most.unproven_per_target)
@@ -238,6 +242,7 @@ class Node:
         now = self.clock.now()
         with no_collection():
             self.compositor.load(now)
+            self.awaiting.decided.begin()
             return self._load_subscriptions(now)
 
     def _load_subscriptions(self, now: float) -> tuple[int, int]:
@@ -251,6 +256,7 @@ class Node:
             self._ending,
             ways=self.ways,
             aiming=self._aiming,
+            access=build_access(self.config),
         )
         counts = restorer.load(now)
         self._quota.restore(self.notify.all(), restorer.sources)
@@ -295,6 +301,7 @@ class Node:
         self.migration.tick(now)
         self.documents.tick(now)
         self.notify.flush(now)
+        self.awaiting.tick(now)
         self._purge_bindings(now)
         self._store.flush()
 
@@ -360,12 +367,7 @@ class Node:
     def _purge_bindings(self, now: float) -> None:
         if now >= self._purge_at:
             self._purge_at = now + BINDINGS_PURGE_S
-            days_s = self.config.presence.waiting_subs_daysno * DAY_S
-            writes = [
-                ("bindings_purge", (int(now),)),
-                ("watchers_purge_pending", (int(now) - days_s,)),
-            ]
-            self._store.submit(writes, lambda error: None)
+            self._store.submit([("bindings_purge", (int(now),))], lambda error: None)
 
     def _count_ordinary(self) -> None:
         for method, (came, accepted) in self.transactions.ordinary().items():

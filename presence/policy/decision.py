@@ -9,6 +9,10 @@ WHOLE, POLITE, UNDECIDED, OWN = 1, 2, 3, 4
 watcher information what is about the watcher itself."""
 
 
+UNMATCHED = "unmatched"
+"""Reason of a refusal by rules of which none is about the watcher."""
+
+
 class Decision(NamedTuple):
     """The state a subscription gets, and the view: which of the presentity's documents the watcher is shown."""
 

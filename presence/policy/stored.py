@@ -1,6 +1,6 @@
 """Decisions an operator's tools wrote into the table `watchers`; who is not in it has to be confirmed."""
 
-from presence.policy.decision import ALLOW, BLOCK, CONFIRM, POLITE, Decision
+from presence.policy.decision import ALLOW, BLOCK, CONFIRM, POLITE, UNMATCHED, Decision
 from presence.store.base import Store
 from presence.values import Aor, SubscriptionStatus
 
@@ -29,5 +29,6 @@ class StoredPolicy:
             # A polite-blocked watcher believes to be active and sees nothing (RFC 6665 section 6.2).
             if reason == "polite-block":
                 return Decision(SubscriptionStatus.ACTIVE, "polite-block", view=POLITE)
-            return _DECISIONS.get(int(status or 0), CONFIRM)
+            decision = _DECISIONS.get(int(status or 0), CONFIRM)
+            return decision._replace(reason=UNMATCHED) if decision is BLOCK and reason == UNMATCHED else decision
         return CONFIRM

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
 from presence.settings.xcap_client import XCAP_SERVER
-from presence.shape import CONTACT_USER, DOCUMENT_NAME
+from presence.shape import CONTACT_USER, DOCUMENT_NAME, USER, parse_user
+from presence.values import Aor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,20 @@ class Presence:
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
     )
 
+    winfo_open: bool = key(
+        True,
+        "Let everybody have the watcher information of everybody where server.policy is open, as with OpenSIPS. False "
+        "lets the presentity alone see its watchers (RFC 3857 section 4.6), and others themselves, as under rules.",
+    )
+    winfo_administrators: tuple[str, ...] = key(
+        (), "Users who may see the watchers of every presentity, whatever the policy.", shape=USER
+    )
+
+    @property
+    def winfo_administrator_names(self) -> frozenset[Aor]:
+        """The addresses of record of `winfo_administrators`."""
+        return frozenset(parse_user(entry) for entry in self.winfo_administrators)
+
     OBSOLETE: ClassVar[Mapping[str, str]] = {
         "db_url": "the database is database.path",
         "presentity_table": "the tables have fixed names",
@@ -97,3 +112,9 @@ class PresenceXml:
         shape=XCAP_SERVER,
     )
     pres_rules_filename: str = key("index", "Name of the documents that are fetched.", shape=DOCUMENT_NAME)
+    lost_rule: Literal["rejected", "deactivated", "probation"] = key(
+        "rejected",
+        "How the subscription of a watcher ends when none of the presentity's rules is about it any more: rejected, as "
+        "RFC 5025 has it, deactivated as with OpenSIPS, so that the watcher subscribes anew at once, or probation, so "
+        "that it does later (xcapauth_userdel_reason of Kamailio).",
+    )

@@ -56,6 +56,13 @@ class Store(Protocol):
     def flush(self) -> None:
         """Hand what was submitted since the last call to the writer (the end of a tick)."""
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many journalled changes were acknowledged since the start, and how many of them are in the tables.
+
+        They come into the tables in the order they were acknowledged in.
+        """
+
     def read(self, query: str, params: tuple[Value, ...] = ()) -> Iterator[tuple[Value, ...]]:
         """Run a reading query of `sql/queries`; sees what is in the tables."""
 

@@ -70,6 +70,11 @@ class Folder:
         """How many acknowledged changes are not in the tables yet."""
         return self._added_rows - self._done_rows
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many changes were acknowledged, and how many of them are in the tables."""
+        return self._added_rows, self._done_rows
+
     def add(self, number: int, changes: list[Change], size: int) -> None:
         """Take what was acknowledged as record `number` of `size` bytes; called in that order."""
         self._added_rows += len(changes)

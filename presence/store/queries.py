@@ -16,6 +16,15 @@ _SUPERSEDES = "-- Supersedes: "
 _HIGHEST = "-- Keeps the highest: "
 _YIELDS = "-- Yields to: "
 
+OTHERS_DECIDE = (
+    "watchers_get",
+    "watchers_changes",
+    "watchers_last_change",
+    "subscriber_get",
+    "subscriber_changes",
+)
+"""Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -47,7 +56,7 @@ class Query:
     @property
     def needs_row(self) -> bool:
         """True when finding no row means that somebody took it out."""
-        return self.journalled and self.sql.startswith("UPDATE")
+        return self.key == ("id",) and self.sql.startswith("UPDATE")
 
     def for_many(self, count: int) -> str:
         """Return one statement that makes the change for `count` rows, parameters of one behind those of the other.

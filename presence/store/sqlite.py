@@ -23,7 +23,7 @@ from presence.store.journal import SEGMENT_BYTES, Journal, Recovery, segment_pat
 from presence.store.lag import Lag
 from presence.store.numbers import Numbers
 from presence.store.opening import BUSY_TIMEOUT_MS, MEMORY, adopt, claim, connect, speaking_of
-from presence.store.queries import load_queries
+from presence.store.queries import OTHERS_DECIDE, load_queries
 from presence.store.submission import Finished, Tick, decode, encode, refused, sift, storable
 from presence.store.tables import BLOCK, OTHERS_WRITE, Direct, Tables
 from presence.store.window import Gone, Window
@@ -33,8 +33,6 @@ Durability = Literal["commit", "os", "periodic", "memory"]
 
 QUEUE_LIMIT = 100_000
 NUMBERED = ("presentity", "active_watchers", "shared_watchers")
-OTHERS_DECIDE = ("watchers_get", "subscriber_get", "subscriber_changes")
-"""Queries about what operators' tools write; they are asked of the file even when nothing is kept there."""
 
 
 class SqliteStore:
@@ -158,6 +156,11 @@ class SqliteStore:
     def unfolded(self) -> int:
         """How many acknowledged changes are not in the tables yet."""
         return self._folder.unfolded if self._folder is not None else 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """See `Store.progress`."""
+        return self._folder.progress if self._folder is not None else (0, 0)
 
     def count_folds(self) -> dict[str, int]:
         """Return how many folds were `done` and how many `failed` and were tried again."""

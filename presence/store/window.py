@@ -61,8 +61,10 @@ class Window:
             for name in query.supersedes
         ]
 
+        alone = size == 1
+
         def put_highest(params: Params) -> None:
-            key = params[0]
+            key = params[0] if alone else params[:size]
             for earlier, theirs in superseded:
                 old = earlier.pop(key, None)
                 if old is not None:

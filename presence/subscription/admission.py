@@ -7,6 +7,7 @@ from presence.errors import BadRequest, Forbidden, PresenceError, SipError, Unav
 from presence.events.package import EventPackage
 from presence.events.winfo import WINFO
 from presence.policy.decision import ALLOW, BLOCK, OPEN, OWN_STATE, Decision, Policy
+from presence.policy.watcherinfo import WatcherAccess
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.location import Hop, Outcome, Trouble
 from presence.sip.resolution import Resolver
@@ -17,15 +18,21 @@ from presence.subscription.proof import Proof
 from presence.subscription.request import Limits
 from presence.values import Aor, SubscriptionStatus
 
+DEFAULT_ACCESS = WatcherAccess()
 
-def decide(policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
+
+def decide(
+    policy: Policy, package: EventPackage, presentity: Aor, watcher: Aor, access: WatcherAccess = DEFAULT_ACCESS
+) -> Decision:
     """Return what a policy lets a watcher have of a package."""
     if package.authorised:
         return policy.decide(presentity, watcher, package.name)
-    if package.watches and policy is not OPEN and presentity != watcher:
+    if package.watches and presentity != watcher and not (policy is OPEN and access.everybody):
         # RFC 3857 section 4.6: the presentity alone is told who watches; others how they stand themselves.
         if package.watches.endswith(WINFO):
             return BLOCK
+        if watcher in access.administrators:
+            return ALLOW
         known = policy.decide(presentity, watcher, package.watches).status is SubscriptionStatus.ACTIVE
         return OWN_STATE if known else BLOCK
     return ALLOW
@@ -69,7 +76,7 @@ class Admission:
 
     def decide(self, package: EventPackage, presentity: Aor, watcher: Aor) -> Decision:
         """Return what the policy lets the watcher have of a package."""
-        return decide(self.policy, package, presentity, watcher)
+        return decide(self.policy, package, presentity, watcher, self.limits.access)
 
     def target(self, dialog: Dialog, transaction: ServerTransaction, slot: int = 0, *, begins: bool = False) -> Target:
         """Return where NOTIFYs go, those of `slot` when the dialog has a subscription; with `begins` for one more.

@@ -5,24 +5,34 @@ from functools import partial
 from presence._fastcore import CSEQ_STRIDE, Fanout
 from presence.errors import Forbidden, StoreError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import OPEN
+from presence.policy.decision import OPEN, Decision
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import read_aor
+from presence.sip.headers import NameAddr, parse_name_addr, read_aor
 from presence.store.base import Store, Write
 from presence.subscription.admission import Admission
 from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, watcher_of
+from presence.subscription.ending import Ending
 from presence.subscription.notify import Notify, Resource
 from presence.subscription.quota import Quota
 from presence.subscription.request import Draft, check_bodies, granted_s, until_at
-from presence.values import Aor, SubscriptionStatus
+from presence.subscription.waiting import Asked, Waiting, remember
+from presence.subscription.watching import name_subscription
+from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
 
 class Beginning:
     """Makes subscriptions, each answered after its commit."""
 
     def __init__(
-        self, table: Fanout, store: Store, notify: Notify, book: Book, admission: Admission, quota: Quota
+        self,
+        table: Fanout,
+        store: Store,
+        notify: Notify,
+        book: Book,
+        admission: Admission,
+        quota: Quota,
+        ending: Ending,
     ) -> None:
         self._table = table
         self._store = store
@@ -30,6 +40,7 @@ class Beginning:
         self._book = book
         self._admission = admission
         self._quota = quota
+        self._ending = ending
 
     def begin(
         self,
@@ -46,6 +57,7 @@ class Beginning:
         check_bodies(request, package)
         watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
+        self._ask_waiting(Asked(package.name, presentity, watcher), package, decision)
         if decision.status is SubscriptionStatus.TERMINATED:
             raise Forbidden
         target = self._admission.target(dialog, transaction, owner, begins=True)
@@ -71,19 +83,68 @@ class Beginning:
             self._book.aim(slot, transaction.origin.link, draft.target)
         # The first row of a dialog names it.
         transaction.to_tag = self._table.to_tag(draft.owner or slot)
-        if draft.expires_s == 0:
-            # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
-            self._begun(draft, None)
-            return
         try:
-            self._store.submit(self._rows(draft), partial(self._begun, draft))
+            draft, rows = self._with_waiting(draft, self._rows(draft) if draft.expires_s else [])
+            if rows:
+                self._store.submit(rows, partial(self._begun, draft))
         except Exception:
             # A To without a host, for one.
             self._release(slot)
             transaction.to_tag = b""
             raise
+        if not rows:
+            # A fetch (RFC 6665 section 4.4.3): nothing to store, nothing to wait for.
+            self._begun(draft, None)
 
-    def _rows(self, draft: Draft) -> tuple[Write, ...]:
+    def _waiting(self, package: EventPackage) -> Waiting | None:
+        """Return who keeps waiting watchers of a package, None where nobody has to be asked."""
+        waiting = self._ending.waiting
+        return waiting if waiting is not None and waiting.keeps(package) else None
+
+    def _ask_waiting(self, asked: Asked, package: EventPackage, decision: Decision) -> None:
+        """Let a refusal end what waits of the watcher; raises Forbidden when too many wait."""
+        waiting = self._waiting(package)
+        if waiting is not None and decision.status is SubscriptionStatus.TERMINATED:
+            waiting.refused(asked, decision)
+        elif waiting is not None and decision.status is SubscriptionStatus.PENDING:
+            waiting.check(asked, self._quota.most_of_watcher)
+
+    def _with_waiting(self, draft: Draft, rows: list[Write]) -> tuple[Draft, list[Write]]:
+        """Add what has to be stored about the watcher as one that waits for a decision."""
+        waiting = self._waiting(draft.package)
+        if waiting is None:
+            return draft, rows
+        asked = self._asked(draft)
+        waited, ends = waiting.replacement(asked, draft.decision)
+        if draft.expires_s == 0 and draft.decision.status is SubscriptionStatus.PENDING:
+            # RFC 3857 section 4.7.1: the waiting state also allows for authorization of fetch attempts.
+            ends = remember(asked, self._fetched(draft), draft.now)
+        return draft._replace(waited=waited), rows + ends
+
+    def _asked(self, draft: Draft) -> Asked:
+        return Asked(draft.package.name, draft.presentity, draft.watcher)
+
+    def _fetched(self, draft: Draft) -> WatcherRecord:
+        dialog, request = draft.dialog, draft.transaction.request
+        shown = self._notify.watching.shown.get(draft.owner)
+        if request.identity is not None and not request.identity.private and draft.watcher != watcher_of(dialog):
+            shown = draft.watcher
+        address = parse_name_addr(dialog.remote) if shown is None else NameAddr("", shown.uri, {})
+        tags = (dialog.call_id, dialog.remote_tag, draft.transaction.to_tag.decode(), request.event_id)
+        name = name_subscription(*(tag.encode("utf-8", "surrogateescape") for tag in tags))
+        state = (SubscriptionStatus.WAITING, WatcherEvent.TIMEOUT)
+        return WatcherRecord(name, address.uri, address.display, *state, int(draft.now), 0.0)
+
+    def _note_waiting(self, draft: Draft) -> None:
+        waiting = self._waiting(draft.package)
+        if waiting is None:
+            return
+        if draft.expires_s == 0 and draft.decision.status is SubscriptionStatus.PENDING:
+            waiting.now_waits(self._asked(draft), draft.waited, self._fetched(draft))
+        else:
+            waiting.replaced(self._asked(draft), draft.waited, draft.decision)
+
+    def _rows(self, draft: Draft) -> list[Write]:
         request, origin = draft.transaction.request, draft.transaction.origin
         dialog, watcher, to = draft.dialog, draft.watcher, read_aor(draft.dialog.local)
         insert = (
@@ -118,10 +179,10 @@ class Beginning:
             ),
         )
         if not draft.package.authorised or self._admission.policy is OPEN:
-            return (insert,)
+            return [insert]
         asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
-        return (insert, put)
+        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now), ""))
+        return [insert, put]
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
@@ -139,6 +200,7 @@ class Beginning:
             transaction.refuse(Unavailable())
         else:
             self._notify.show(resource, draft.decision.view)
+            self._note_waiting(draft)
             self._admission.accept(transaction, slot, draft.expires_s)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
@@ -146,6 +208,7 @@ class Beginning:
                 self._notify.release_unused(resource)
             else:
                 self._notify.watcher_changed(resource, slot)
+                self._ending.giveup.watch(slot)
                 self._notify.tell(slot, resource)
         if draft.owner:
             self._book.lanes.leave(draft.owner)

@@ -78,6 +78,7 @@ class Book:
         self.shared.discard(slot)
         self.on_forget(slot)
         self._others.pop(slot, None)
+        self._notify.watching.forget(slot)
         if self._table.state(owner) == "free" or not self._table.usages(owner):
             self._strict.pop(owner, None)
             if self.asserted.pop(owner, None):

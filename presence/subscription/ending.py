@@ -1,15 +1,19 @@
 """How subscriptions end: the row goes first, and after that commit the watcher is told."""
 
 from functools import partial
+from math import inf
 
 from presence._fastcore import Fanout
 from presence.errors import StoreError
 from presence.observer import Observer
-from presence.store.base import Store
+from presence.policy.decision import UNMATCHED, Decision
+from presence.store.base import Store, Write
 from presence.subscription.book import Book
+from presence.subscription.giveup import GiveUp
 from presence.subscription.machine import Input, decide_transition
 from presence.subscription.notify import Notify
 from presence.subscription.rows import Key
+from presence.subscription.waiting import Waiting
 from presence.values import SubscriptionStatus
 
 RETRY_S = 5.0
@@ -19,14 +23,19 @@ RETRY_S = 5.0
 class Ending:
     """Ends subscriptions from our side."""
 
-    def __init__(self, table: Fanout, store: Store, notify: Notify, book: Book) -> None:
+    def __init__(self, table: Fanout, store: Store, notify: Notify, book: Book, give_up_s: float = inf) -> None:
         self._table = table
         self._store = store
         self._notify = notify
         self._book = book
         self._unfinished: list[tuple[float, int, Input]] = []
         self._missing: set[Key] = set()
+        self.giveup = GiveUp(table, give_up_s)
         self.observer: Observer | None = None
+        self.waiting: Waiting | None = None
+        """None where nothing can be pending."""
+        self.lost_rule = Input.REJECTED
+        """What happens to a subscription when none of the presentity's rules is about its watcher any more."""
 
     def end(self, slot: int, happened: Input, now: float) -> None:
         """End a running subscription when the changes of its dialog that came earlier are done."""
@@ -37,7 +46,26 @@ class Ending:
         if not self._still(slot, happened, now):
             self._book.lanes.leave(owner)
             return
-        self._store.submit(self._book.removal(slot), partial(self._ended, slot, owner, happened, now))
+        try:
+            writes = self.removal(slot, happened)
+        except StoreError as error:
+            self._ended(slot, owner, happened, now, error)
+            return
+        self._store.submit(writes, partial(self._ended, slot, owner, happened, now))
+
+    def removal(self, slot: int, happened: Input) -> list[Write]:
+        """Return what removes a subscription from the database, and what lets it wait on; raises StoreError."""
+        writes = self._book.removal(slot)
+        if self.waiting is not None and self._table.facts(slot).pending:
+            transition = decide_transition(SubscriptionStatus.PENDING, happened)
+            waits = transition is not None and transition[0] is SubscriptionStatus.WAITING
+            since = self.giveup.since(slot)
+            writes += self.waiting.enter(slot, since) if waits else self.waiting.leave_out(slot)
+        return writes
+
+    def refusal(self, decision: Decision) -> Input:
+        """Return what it is to a running subscription that the policy terminates it."""
+        return self.lost_rule if decision.reason == UNMATCHED else Input.REJECTED
 
     def end_outside(self, domains: frozenset[str], now: float) -> None:
         """End what watches presentities of domains that are not served any more."""
@@ -67,6 +95,8 @@ class Ending:
             return False
         if happened is Input.EXPIRED:
             return bool(self._table.facts(slot).expires_at <= now)
+        if happened is Input.GAVE_UP:
+            return bool(self._table.facts(slot).pending)
         return happened is not Input.NOTIFY_FAILED or self._table.flight(slot) == "failed"
 
     def _ended(self, slot: int, owner: int, happened: Input, now: float, error: StoreError | None) -> None:
@@ -89,13 +119,16 @@ class Ending:
         if self.observer is not None:
             call_id = self._table.dialog(slot)[5].decode("utf-8", "surrogateescape")
             self.observer.ended(resource.presentity.uri, resource.package.name, call_id, happened.value)
-        self._notify.watcher_changed(resource, slot, status, event)
+        waits = status is SubscriptionStatus.WAITING and self.waiting is not None and self.waiting.entered(slot)
+        if not waits:
+            self._notify.watcher_changed(resource, slot, SubscriptionStatus.TERMINATED, event)
         shown = happened is Input.UNSUBSCRIBED and facts.view > 0
         if reason:
             self._notify.finish(slot, resource, reason, body=shown)
         else:
             self._table.release(slot)
             self._notify.individual.forget(slot)
+        self.giveup.forget(slot)
         self._book.forget(slot, facts.owner)
         self._notify.release_unused(resource)
 

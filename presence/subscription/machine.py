@@ -1,6 +1,7 @@
 """The life of a subscription as a table (RFC 6665 section 4.2.2, RFC 3857 section 4.7.1, Figure 1).
 
-A subscription begins in INIT and is decided about at once: the policy's answer is the input. TERMINATED is left by
+A subscription begins in INIT and is decided about at once: the policy's answer is the input. A pending one that ends
+before anybody decided waits on, without a dialog, so that the presentity still learns of it. TERMINATED is left by
 nothing. Every input that is not in the table for a state changes nothing.
 """
 
@@ -22,6 +23,7 @@ class Input(Enum):
     PROBATION = "probation"
     GAVE_UP = "gave up"
     RESOURCE_GONE = "resource gone"
+    SUBSCRIBED_AGAIN = "subscribed again"
 
 
 PROBATION, GIVEUP = "probation;retry-after=300", "giveup;retry-after=86400"
@@ -29,10 +31,11 @@ PROBATION, GIVEUP = "probation;retry-after=300", "giveup;retry-after=86400"
 
 
 INIT = None
-_PENDING, _ACTIVE, _TERMINATED = (
+_PENDING, _ACTIVE, _TERMINATED, _WAITING = (
     SubscriptionStatus.PENDING,
     SubscriptionStatus.ACTIVE,
     SubscriptionStatus.TERMINATED,
+    SubscriptionStatus.WAITING,
 )
 
 # (state, input) -> (state, what watcher information calls the event, reason of the final NOTIFY)
@@ -42,8 +45,8 @@ TABLE: dict[tuple[SubscriptionStatus | None, Input], tuple[SubscriptionStatus, W
     (INIT, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
     (_PENDING, Input.ALLOWED): (_ACTIVE, WatcherEvent.APPROVED, ""),
     (_PENDING, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, "rejected"),
-    (_PENDING, Input.EXPIRED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
-    (_PENDING, Input.UNSUBSCRIBED): (_TERMINATED, WatcherEvent.TIMEOUT, "timeout"),
+    (_PENDING, Input.EXPIRED): (_WAITING, WatcherEvent.TIMEOUT, "timeout"),
+    (_PENDING, Input.UNSUBSCRIBED): (_WAITING, WatcherEvent.TIMEOUT, "timeout"),
     (_PENDING, Input.NOTIFY_FAILED): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
     (_PENDING, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
     (_PENDING, Input.PROBATION): (_TERMINATED, WatcherEvent.PROBATION, PROBATION),
@@ -57,6 +60,12 @@ TABLE: dict[tuple[SubscriptionStatus | None, Input], tuple[SubscriptionStatus, W
     (_ACTIVE, Input.DEACTIVATED): (_TERMINATED, WatcherEvent.DEACTIVATED, "deactivated"),
     (_ACTIVE, Input.PROBATION): (_TERMINATED, WatcherEvent.PROBATION, PROBATION),
     (_ACTIVE, Input.RESOURCE_GONE): (_TERMINATED, WatcherEvent.NORESOURCE, "noresource"),
+    # There is no dialog any more in which a reason could be given.
+    (_WAITING, Input.ALLOWED): (_TERMINATED, WatcherEvent.APPROVED, ""),
+    (_WAITING, Input.REJECTED): (_TERMINATED, WatcherEvent.REJECTED, ""),
+    (_WAITING, Input.GAVE_UP): (_TERMINATED, WatcherEvent.GIVEUP, ""),
+    (_WAITING, Input.SUBSCRIBED_AGAIN): (_TERMINATED, WatcherEvent.GIVEUP, ""),
+    (_WAITING, Input.RESOURCE_GONE): (_TERMINATED, WatcherEvent.NORESOURCE, ""),
 }
 
 REMOVING_RESPONSES = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
@@ -68,3 +77,10 @@ def decide_transition(
 ) -> tuple[SubscriptionStatus, WatcherEvent, str] | None:
     """Return (new state, winfo event, reason), None when nothing changes."""
     return TABLE.get((state, happened))
+
+
+def input_of(decided: SubscriptionStatus) -> Input:
+    """Return what a policy's answer is to a subscription."""
+    if decided is SubscriptionStatus.ACTIVE:
+        return Input.ALLOWED
+    return Input.CONFIRM if decided is SubscriptionStatus.PENDING else Input.REJECTED

@@ -15,7 +15,7 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import CONFIRM, Decision, Policy
+from presence.policy.decision import Decision, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_uri, read_address
 from presence.sip.location import Trouble
@@ -31,7 +31,7 @@ from presence.subscription.dialog import (
     read_dialog,
 )
 from presence.subscription.ending import Ending
-from presence.subscription.machine import Input
+from presence.subscription.machine import Input, decide_transition, input_of
 from presence.subscription.notify import Notify
 from presence.subscription.proof import Proof
 from presence.subscription.quota import Quota
@@ -42,7 +42,7 @@ from presence.subscription.request import (
     granted_s,
     until_at,
 )
-from presence.values import Aor, SubscriptionStatus, WatcherEvent
+from presence.values import Aor, SubscriptionStatus
 
 _OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
 """How our Contact begins; other GRUUs name their user (RFC 5627 section 3.1)."""
@@ -73,7 +73,7 @@ class Notifier:
         self._ending = ending
         self._limits = limits
         self._admission = Admission(table, policy, book, limits, proof, resolver)
-        self._beginning = Beginning(table, store, notify, book, self._admission, quota)
+        self._beginning = Beginning(table, store, notify, book, self._admission, quota, ending)
 
     # ---- requests ----
 
@@ -171,11 +171,12 @@ class Notifier:
         facts = self._table.facts(slot)
         over = None
         if decision.status is SubscriptionStatus.TERMINATED:
-            over = Input.REJECTED
-        elif facts.pending and decision is CONFIRM and now - facts.subscribed_at >= self._limits.give_up_s:
+            over = self._ending.refusal(decision)
+        elif facts.pending and decision.status is SubscriptionStatus.PENDING and self._ending.giveup.is_over(slot, now):
             over = Input.GAVE_UP
         if over is not None:
-            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner, over))
+            writes = self._ending.removal(slot, over)
+            self._store.submit(writes, partial(self._expelled, transaction, slot, owner, over))
             return
         until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
@@ -214,15 +215,18 @@ class Notifier:
             self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 
-    def _admit(self, slot: int, decision: Decision) -> None:
-        """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
+    def _admit(self, slot: int, decision: Decision, now: float) -> None:
+        """Let a running subscription have what the policy says now, and tell the presentity of a change."""
         was_pending = self._table.facts(slot).pending
-        pending = decision.status is SubscriptionStatus.PENDING
+        before = SubscriptionStatus.PENDING if was_pending else SubscriptionStatus.ACTIVE
         resource = self._notify.resource_of(slot)
         self._notify.show(resource, decision.view)
-        self._table.admit(slot, pending=pending, view=decision.view)
-        if was_pending and not pending:
-            self._notify.watcher_changed(resource, slot, SubscriptionStatus.ACTIVE, WatcherEvent.APPROVED)
+        self._table.admit(slot, pending=decision.status is SubscriptionStatus.PENDING, view=decision.view)
+        transition = decide_transition(before, input_of(decision.status))
+        if transition is not None:
+            self._notify.watcher_changed(resource, slot, *transition[:2])
+            if not was_pending:
+                self._ending.giveup.begin(slot, now)
 
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
@@ -235,7 +239,8 @@ class Notifier:
                 remote_cseq=transaction.request.cseq,
                 cseq_mark=renewal.mark,
             )
-            self._admit(slot, renewal.decision)
+            self._admit(slot, renewal.decision, transaction.request.received_at)
+            self._ending.giveup.watch(slot)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)
             self._retarget(owner, renewal.dialog, renewal.target, transaction.origin.link)
@@ -256,7 +261,7 @@ class Notifier:
         if transaction.request.values("Contact") and not isinstance(transaction.located, Trouble):
             dialog = self._book.dialog(owner, read_contact(transaction.request))
             moved = (dialog, self._admission.target(dialog, transaction, slot))
-        writes = self._book.removal(slot)
+        writes = self._ending.removal(slot, Input.UNSUBSCRIBED)
         self._store.submit(writes, partial(self._unsubscribed, transaction, slot, owner, moved))
 
     def _unsubscribed(

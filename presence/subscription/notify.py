@@ -12,7 +12,7 @@ from presence.policy.decision import POLITE, UNDECIDED, WHOLE
 from presence.subscription.individual import Individual, tail
 from presence.subscription.watching import Watching
 from presence.tally import Tally
-from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent
+from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent, WatcherRecord
 
 Documents = Callable[[EventPackage, Aor], bytes]
 """The composed document of a presentity: the one door everything a watcher sees comes through."""
@@ -63,6 +63,8 @@ class Notify:
         self._changed: dict[Resource, float] = {}
         self.individual = Individual(table)
         self.watching = Watching(table)
+        self.waiting: Callable[[str, Aor], Iterable[WatcherRecord]] = lambda package, presentity: ()
+        """The watchers of a package's name and presentity that have no subscription and wait for a decision."""
         self._sending: list[float] = []
         self._interval_s = interval_s
         self._quiet_until: dict[Resource, float] = {}
@@ -260,12 +262,25 @@ class Notify:
         event: WatcherEvent | None = None,
     ) -> None:
         """Tell the presentity's watcher information that a subscription changed state (RFC 3857 section 4.7)."""
-        for template in self._registry.templates_of(resource.package.name):
-            winfo = self._resources[template.name].get(resource.presentity)
-            if winfo is not None and isinstance(winfo.narrator, WatcherList):
+        self.watching.entered(slot, event)
+        if self._templates:
+            for winfo, watchers in self._watched(resource.package.name, resource.presentity):
                 record = self.watching.record(slot, status, event)
-                winfo.narrator.changed(record)
+                watchers.changed(record)
                 self._changed.setdefault(winfo, record.subscribed_at)
+
+    def record_changed(self, package: str, presentity: Aor, record: WatcherRecord) -> None:
+        """Tell the presentity's watcher information of a subscription that has no row in the watcher table."""
+        for winfo, watchers in self._watched(package, presentity):
+            watchers.changed(record)
+            self._changed.setdefault(winfo, record.subscribed_at)
+
+    def _watched(self, package: str, presentity: Aor) -> Iterator[tuple[Resource, WatcherList]]:
+        """Return the resources whose state are the watchers of a presentity."""
+        for template in self._registry.templates_of(package):
+            winfo = self._resources[template.name].get(presentity)
+            if winfo is not None and isinstance(winfo.narrator, WatcherList):
+                yield winfo, winfo.narrator
 
     # ---- bodies of their own ----
 
@@ -284,6 +299,5 @@ class Notify:
         if not package.watches:
             return self._publications((package.name, presentity))
         watched = self._resources.get(package.watches, {}).get(presentity)
-        if watched is None:
-            return ()
-        return [self.watching.record(slot) for slot in self._table.group_slots(watched.gid)]
+        slots = [] if watched is None else self._table.group_slots(watched.gid)
+        return [*map(self.watching.record, slots), *self.waiting(package.watches, presentity)]

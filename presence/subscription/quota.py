@@ -50,6 +50,11 @@ class Quota:
         """Whether anything has to be counted here."""
         return any(self._most[1:])
 
+    @property
+    def most_of_watcher(self) -> int:
+        """How many one watcher may have, 0 for any number."""
+        return self._most.of_watcher
+
     def check(self, request: Message, package: str, username: str, domain: str) -> None:
         """Raise Forbidden or Unavailable when a subscription to the presentity would be one too many."""
         most = self._most

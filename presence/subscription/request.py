@@ -2,19 +2,19 @@
 
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from math import inf
 from typing import Literal, NamedTuple
 
 from presence._fastcore import Message
 from presence.errors import IntervalTooBrief, NotAcceptable
 from presence.events.package import EventPackage
 from presence.policy.decision import Decision
+from presence.policy.watcherinfo import WatcherAccess
 from presence.sip.content import refuse_body
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_accept
 from presence.subscription.aiming import Aiming
 from presence.subscription.dialog import Dialog, Target
-from presence.values import Aor
+from presence.values import Aor, WatcherRecord
 
 HOUR_S = 3600
 
@@ -55,12 +55,12 @@ class Limits(NamedTuple):
     domains: frozenset[str]
     home: str = ""
     """The domain of telephone numbers that name none."""
-    give_up_s: float = inf
-    """How long a subscription may wait for a decision."""
     acceptance: Acceptance = Acceptance()
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of those who may name any Contact address."""
     unproven_per_target: int = 10
+    access: WatcherAccess = WatcherAccess()
+    """Who may have watcher information of others."""
 
 
 class Draft(NamedTuple):
@@ -82,6 +82,8 @@ class Draft(NamedTuple):
     now: float
     own_contact: str
     """Our Contact where the watcher table does not make it."""
+    waited: WatcherRecord | None = None
+    """The watcher's earlier subscription that waits for a decision until this one is stored."""
 
 
 class Renewal(NamedTuple):

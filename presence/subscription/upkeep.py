@@ -9,6 +9,7 @@ from presence._fastcore import CSEQ_STRIDE, Fanout, restore
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import ALLOW, Decision, Policy
+from presence.policy.watcherinfo import WatcherAccess
 from presence.store.base import Store, Value
 from presence.subscription.admission import decide
 from presence.subscription.aiming import Aiming, at_address
@@ -153,6 +154,7 @@ class Restorer:
         *,
         ways: Ways,
         aiming: Aiming,
+        access: WatcherAccess,
     ) -> None:
         self._table = table
         self._store = store
@@ -163,6 +165,7 @@ class Restorer:
         self._ending = ending
         self._ways = ways
         self._aiming = aiming
+        self._access = access
         self.sources: dict[int, str] = {}
         """Who asked for the subscriptions whose target is another, by slot."""
 
@@ -224,7 +227,8 @@ class Restorer:
         slot = slot or self._table.reserve()
         resource = self._notify.resource(package, presentity)
         # Decided anew: who was let in meanwhile is in, who was not is told so.
-        decision = decide(self._policy, package, presentity, Aor(row.watcher_username, row.watcher_domain))
+        watcher = Aor(row.watcher_username, row.watcher_domain)
+        decision = decide(self._policy, package, presentity, watcher, self._access)
         try:
             self._fill(slot, resource, row, dialog, owner, decision, foreign=foreign)
         except Exception:
@@ -240,7 +244,12 @@ class Restorer:
         if resource.narrator is not None:
             self._notify.individual.restore_version(slot, row.reached_cseq(self._book.boot))
         if decision.status is SubscriptionStatus.TERMINATED:
-            self._ending.end(slot, Input.REJECTED, now)
+            self._ending.end(slot, self._ending.refusal(decision), now)
+        elif decision.status is SubscriptionStatus.PENDING:
+            if self._ending.giveup.is_over(slot, now):
+                # Pending for so long, or active until somebody changed the rules: nobody knows after a start.
+                self._ending.giveup.begin(slot, now)
+            self._ending.giveup.watch(slot)
 
     def _fill(
         self,

@@ -138,6 +138,17 @@ def test_rfc3857_4_7_1_a_watcher_has_no_more_than_so_many_that_are_pending(netwo
     assert [watch.state for watch in made[:2]] == ["pending", "pending"]
 
 
+def test_rfc3857_4_7_1_a_watcher_has_no_more_than_so_many_that_wait(network: Networks) -> None:
+    net = network("limits.subscriptions_per_watcher=2", "server.policy=rules")
+    bob = net.agent("bob")
+    uris = [f"sip:p{number}@example.com" for number in range(3)]
+    assert [statuses(subscribe(bob, 1, uri=uri, expires=0)) for uri in uris] == [[200], [200], [403]]
+    net.restart()
+    assert [statuses(subscribe(bob, 1, uri=uri, expires=0)) for uri in uris] == [[200], [200], [403]]
+    net.rows("UPDATE watchers SET status = 1 WHERE presentity_uri = 'sip:p0@example.com'")
+    assert statuses(subscribe(bob, 1, uri=uris[2], expires=0)) == [200]
+
+
 def test_a_refused_commit_counts_for_nobody(network: Networks) -> None:
     net = network("limits.subscriptions_per_watcher=2", "limits.subscriptions=10")
     bob = net.agent("bob")

@@ -112,6 +112,46 @@ def test_rfc3857_4_6_watchers_of_watchers_are_told_to_the_presentity_alone() -> 
     assert documents(above)[-1].find(f"{NS}watcher-list").get("package") == "presence.winfo"
 
 
+def test_rfc3857_4_6_under_policy_open_everybody_sees_all_unless_that_is_turned_off() -> None:
+    """`presence.winfo_open`; OpenSIPS, which this server stands in for, tells everybody under `force_active`."""
+    watched = [(BOB, "active", "subscribe"), (CAROL, "active", "subscribe")]
+    for setting, bobs in (("true", watched), ("false", watched[:1])):
+        net = Network(f"presence.winfo_open={setting}")
+        bob = net.agent("bob")
+        bob.subscribe()
+        net.agent("carol").subscribe()
+        assert named(documents(bob.subscribe(event="presence.winfo"))[-1]) == bobs
+        assert named(documents(net.agent("alice").subscribe(event="presence.winfo"))[-1]) == watched
+        above = bob.subscribe(event="presence.winfo.winfo").response
+        assert above is not None
+        assert above.status == (200 if setting == "true" else 403)
+        heard = len(bob.subscriptions[1].notifies)
+        net.agent("dave").subscribe()
+        assert len(bob.subscriptions[1].notifies) == heard + (setting == "true")
+        net.restart()
+        assert named(documents(bob.subscriptions[1])[-1])[: len(bobs)] == bobs
+        assert ("dave" in bob.subscriptions[1].body) == (setting == "true")
+
+
+@pytest.mark.parametrize("policy", ["open", "rules"])
+def test_an_administrator_is_told_the_watchers_of_everybody(policy: str) -> None:
+    """`presence.winfo_administrators`; who watches the watchers is for the presentity alone all the same."""
+    settings = ("presence.winfo_administrators=admin@example.com,sip:carol@example.com", "presence.winfo_open=false")
+    net = Network(f"server.policy={policy}", *settings)
+    net.agent("bob").subscribe()
+    admin = net.agent("admin")
+    state = "active" if policy == "open" else "pending"
+    for name in ("alice", "carol", "admin"):
+        watch = net.agent(name).subscribe(event="presence.winfo")
+        assert named(documents(watch)[-1]) == [(BOB, state, "subscribe")]
+    own = admin.subscribe(event="presence.winfo")
+    net.restart()
+    assert named(documents(own)[-1]) == [(BOB, state, "subscribe")]
+    refused = admin.subscribe(event="presence.winfo.winfo").response
+    assert refused is not None
+    assert refused.status == 403
+
+
 @pytest.mark.parametrize("event", ["presence", "message-summary"])
 def test_rfc3857_4_6_everybody_may_hear_of_own_watchers(event: str) -> None:
     net = Network(RULES)

@@ -289,7 +289,7 @@ def test_unknown_watcher_is_pending_and_sees_nothing(strict: Network) -> None:
     assert strict.rows("SELECT watcher_username, status FROM watchers WHERE watcher_username = 'bob'") == [("bob", 2)]
     watch.unsubscribe()
     assert watch.state == "terminated;timeout"
-    assert table.news()[1] == [(BOB, "terminated", "timeout")]
+    assert table.news()[1] == [(BOB, "waiting", "timeout")]
 
 
 def test_pending_fetch_sees_nothing(strict: Network) -> None:

@@ -9,6 +9,7 @@ import pytest
 from presence.store.queries import Query, load_migrations, load_queries, parse_query
 
 SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
+SCANS |= {"watchers_last_change"}  # of a table with a few rows
 SCANS |= {"subscriber_list"}  # for an operator
 SCANS |= {"xcap_every"}  # once, when the first service is written
 NO_TABLES = ("SCAN CONSTANT ROW", "SCAN log")  # one row each, the second the position of the log of changes
@@ -66,7 +67,7 @@ def test_which_queries_are_journalled() -> None:
     journalled = {name for name, query in QUERIES.items() if query.journalled}
     tables = {"presentity": ("insert", "modify", "refresh", "delete")}
     tables |= dict.fromkeys(("active_watchers", "shared_watchers"), ("insert", "refresh", "reserve", "delete"))
-    others = {"watchers_put", "active_watchers_extend"}
+    others = {"watchers_put", "watchers_wait", "watchers_settle", "active_watchers_extend"}
     assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | others
     assert {name for name, query in QUERIES.items() if query.needs_row} == {
         name for name in journalled if name.endswith(("modify", "refresh", "extend", "reserve"))

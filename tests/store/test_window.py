@@ -45,7 +45,9 @@ class Model:
 
 
 def select(table: str) -> str:
-    columns = "presentity_uri, watcher_username, status, reason, inserted_time" if table == "watchers" else "*"
+    columns = (
+        "presentity_uri, watcher_username, status, reason, inserted_time, waiting_id" if table == "watchers" else "*"
+    )
     return f"SELECT {columns} FROM {table} ORDER BY 1, 2"
 
 
@@ -64,7 +66,14 @@ class Life:
         self.number += 1
         if table == "watchers":
             asked = ("sip:alice@example.com", f"user{slot}", "example.com", "presence")
-            return Write("watchers_put", (*asked, kind, None, self.number))
+            new = (table, slot) not in self.living
+            self.living[table, slot] = self.number
+            if kind == 0 and not new:
+                return Write("watchers_wait", (*asked, f"w{self.number}", None, None, self.number))
+            if kind == 1 and not new:
+                # Decided once: of two decisions within one fold the later would be written.
+                return Write("watchers_settle", (*asked, 1 + 2 * (slot % 2), "decided"))
+            return Write("watchers_put", (*asked, kind, None, self.number, ""))
         first = self.living.get((table, slot))
         if first is None:
             self.living[table, slot] = self.number
