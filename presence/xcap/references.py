@@ -177,7 +177,7 @@ class _Walk:
     def _find(self, anchor: Anchor | None) -> Element | None:
         if anchor is None or anchor.key.auid != AUID:
             return None
-        # A root alike in nothing but its path may be us by another name; then it is about the user's own lists.
+        # Another root may be us by another name: of the user's own lists there are none but these.
         if anchor.key.owner != self._owner and not (self._allow_others and anchor.at_home):
             return None
         root = self._read(anchor.key)
