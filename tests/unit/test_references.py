@@ -5,6 +5,7 @@ import xcap_examples as examples
 from xcap_memory import ALICE, BOB, ROOT, Memory
 
 from presence.values import Aor
+from presence.xcap import references
 from presence.xcap.documents import Key
 from presence.xcap.references import DOCUMENTS_MOST, Lists
 from presence.xcap.services import read_services
@@ -289,3 +290,23 @@ def test_what_is_not_there_yet_is_depended_on(memory):
     assert found.members(by_name("a"), ALICE) == names("bob")
     memory.remove(INDEX)
     assert found.members(by_name("a"), ALICE) == frozenset()
+
+
+def test_what_is_kept_is_bounded(memory, monkeypatch):
+    monkeypatch.setattr(references, "KEPT_MOST", 100)
+    monkeypatch.setattr(references, "_TREES_BYTES", 5000)
+    found = Lists(memory, (ROOT,))
+    entries = "".join(f'<entry uri="sip:u{number}@example.com"/>' for number in range(30))
+    anchors = [f"{HOME}/d{number}" for number in range(10)]
+    for number in range(10):
+        memory.write(Key("resource-lists", ALICE, f"d{number}"), lists(f"<list>{entries}</list>"))
+    kept = [found.flat(anchor, ALICE) for anchor in anchors]
+    assert all(len(flat.members) == 30 for flat in kept)
+    assert found.flat(anchors[-1], ALICE) is kept[-1]
+    assert found.flat(anchors[0], ALICE) is not kept[0]
+    assert (len(found._kept), len(found._trees)) == (3, 4)
+    # What is replaced counts once.
+    for _ in range(10):
+        memory.write(Key("resource-lists", ALICE, "d1"), lists(f"<list>{entries}</list>"))
+        found.flat(anchors[1], ALICE)
+    assert len(found._kept) == 3
