@@ -10,7 +10,7 @@ from presence.xcap.canonical import canonical_uri
 from presence.xcap.doctypes import name_in, number_of
 from presence.xcap.documents import Change, Key, Stored
 from presence.xcap.errors import ConstraintFailure
-from presence.xcap.tree import Bounds, Element, Malformed, expand, qualified_name, read_tree
+from presence.xcap.tree import Bounds, Element, Malformed, expand, open_parser, qualified_name, read_tree, run_parser
 
 AUID: Final = "rls-services"
 NAMESPACE: Final = "urn:ietf:params:xml:ns:rls-services"
@@ -98,5 +98,20 @@ def write_alone(body: bytes, element: Element) -> bytes:
 
 
 def service_uris(body: bytes) -> list[str]:
-    """Return the URIs of the services of a document, as it spells them."""
-    return [service.attributes.get("uri", "") for service in read_services(body)]
+    """Return the URIs of the services of a document, as it spells them; none when it cannot be read.
+
+    There may be a document of each user to be read at once, so no tree is made of it.
+    """
+    found: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if name == _SERVICE:
+            found.append(attributes.get("uri", ""))
+
+    expat = open_parser(namespaces=True)
+    expat.StartElementHandler = start
+    try:
+        run_parser(expat, body)
+    except (Malformed, ConstraintFailure):
+        return []
+    return found
