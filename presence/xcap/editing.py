@@ -230,7 +230,7 @@ class NodeEditor:
                 raise NoResource("The element has no such attribute")
             start, end = written.start, written.end
         check()
-        if self._selector.attribute is None and element.parent is None:
+        if self._selector.attribute is None and len(self._selector.steps) == 1:
             raise SchemaValidationError("A document needs its root element: DELETE the document itself")
         new = text[:start] + text[end:]
         try:

@@ -33,28 +33,38 @@ class Malformed(Exception):
 class Element:
     """One element; all places are offsets in the bytes of its document."""
 
-    __slots__ = ("attributes", "children", "declared", "end", "name", "parent", "start", "tag_end")
+    __slots__ = ("_outer", "attributes", "children", "declared", "end", "name", "start", "tag_end")
 
-    def __init__(self, name: str, start: int, parent: "Element | None") -> None:
+    def __init__(self, name: str, start: int, outer: "_Scope | None", declared: dict[str, str]) -> None:
         self.name = name
         """Expanded, as `expand` writes it."""
         self.start, self.tag_end, self.end = start, 0, 0
-        self.parent = parent
         self.children: list[Element] = []
         self.attributes: dict[str, str] = {}
         """Normalised values by expanded name; namespace declarations are none (RFC 4825 section 6.3)."""
-        self.declared: dict[str, str] = {}
+        self.declared = declared
         """Prefix, '' for the default, to namespace name ('' when it is taken back)."""
+        # Not the parent: a tree that knows its parents is a knot, and the collector looks rarely.
+        self._outer = outer
 
     def scope(self) -> dict[str, str]:
         """Return the namespaces in scope by prefix, without `xml`."""
-        chain = []
-        element: Element | None = self
-        while element is not None:
-            if element.declared:
-                chain.append(element.declared)
-            element = element.parent
+        chain, link = [self.declared], self._outer
+        while link is not None:
+            chain.append(link.declared)
+            link = link.outer
         return {prefix: uri for found in reversed(chain) for prefix, uri in found.items()}
+
+    def enclose(self) -> "_Scope | None":
+        """Return what the children inherit."""
+        return _Scope(self.declared, self._outer) if self.declared else self._outer
+
+
+class _Scope(NamedTuple):
+    """The declarations of an element, and of those around it that have some."""
+
+    declared: dict[str, str]
+    outer: "_Scope | None"
 
 
 class Written(NamedTuple):
@@ -153,10 +163,10 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         parent = self._open[-1] if self._open else None
-        element = Element(name, self._expat.CurrentByteIndex, parent)
+        declared, self._declared = self._declared, {}
+        outer = parent.enclose() if parent is not None else None
+        element = Element(name, self._expat.CurrentByteIndex, outer, declared)
         element.attributes = attributes
-        if self._declared:
-            element.declared, self._declared = self._declared, {}
         if parent is None:
             self._root = element
         else:

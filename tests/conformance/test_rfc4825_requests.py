@@ -4,7 +4,7 @@ import pytest
 from xcap import ALICE, ROOT, Site
 
 from presence.errors import StoreError
-from presence.xcap.documents import Conflict
+from presence.xcap.documents import Conflict, Key, Stored
 from presence.xcap.server import Limits
 from presence.xcap.tree import Bounds
 
@@ -66,6 +66,12 @@ def test_what_is_read_only_is_405(site: Site) -> None:
     for method in ("PUT", "DELETE"):
         answer = site.ask(method, "xcap-caps/global/index", b"<a/>", content_type="application/xcap-caps+xml")
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+def test_what_is_generated_is_not_what_somebody_wrote(site: Site) -> None:
+    key = Key("xcap-caps", None, "index")
+    site.documents.kept[key] = Stored(key, b"<a/>", "theirs", "", 0.0, 1, 0)
+    assert b"<auid>xcap-caps</auid>" in site.get("xcap-caps/global/index").body
 
 
 # 8.3 GET Handling

@@ -1,6 +1,8 @@
 """XCAP by the whole server: a process, a real client over loopback, users of the table, several writers, a kill."""
 
+import os
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -12,7 +14,7 @@ import apsw
 import httpx
 import pytest
 from certificates import Authority
-from process import ServerProcess, run_serve
+from process import ServerProcess, run_serve, until
 
 from presence.sip.digest import hash_account
 from presence.store.users import Hashes, add_user
@@ -297,6 +299,27 @@ def test_rfc4825_8_over_tls_with_digest_and_basic(tmp_path: Path) -> None:
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{process.http_port}/healthz", trust_env=False)
         process.assert_calm()
+
+
+def certificate_of(server: ServerProcess) -> bytes:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", server.http_port), timeout=30)
+    with plain, context.wrap_socket(plain) as connection:
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def test_the_certificate_is_read_anew_at_sighup(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pem = authority.issue("server.pem", address="127.0.0.1")
+    with ServerProcess(tmp_path, f"--set=http.certificate={pem}") as process:
+        first = certificate_of(process)
+        pem.write_text("broken")
+        os.kill(process.pid, signal.SIGHUP)
+        assert certificate_of(process) == first
+        authority.issue("server.pem", address="127.0.0.1")
+        os.kill(process.pid, signal.SIGHUP)
+        until("another certificate", lambda: certificate_of(process) != first)
 
 
 def test_a_certificate_that_cannot_be_used_is_said_at_once(tmp_path: Path) -> None:

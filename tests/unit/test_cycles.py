@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from xcap import ALICE, Site
 
 from presence._fastcore import Message, build_response, parse
 from presence.assembly import Node, count_start
@@ -121,3 +122,29 @@ def test_watching_leaves_no_cycles(bob: Bob) -> None:
         assert bob.ask("SUBSCRIBE", contact, to_tag=tag).status == 481
 
     assert cycles_of(act) == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "body", "status"),
+    [
+        ("", "<root xmlns='test-app'><a/></root>", 200),
+        ("", "<root>", 409),
+        ("/~~/root/b", "<b><c/></b>", 201),
+        ("/~~/root/a", "<a></b>", 409),
+        ("/~~/root/a/@n", '"1"', 201),
+        ("/~~/root/a/@n", "<", 409),
+        ("/~~/root/c/d", "<d/>", 409),
+        ("/~~/root/a[]", "<a/>", 400),
+    ],
+)
+def test_xcap_leaves_no_cycles(node: str, body: str, status: int) -> None:
+    document = f"test-app/{ALICE}/index"
+    with Site() as site:
+
+        def act() -> None:
+            site.put(document, "<root xmlns='test-app' xmlns:x='urn:x'><a/></root>")
+            assert site.put(f"{document}{node}", body).status == status
+            site.get(f"{document}{node}")
+            site.delete(f"{document}{node}")
+
+        assert cycles_of(act) == 0
