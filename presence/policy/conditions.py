@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from presence.document.tree import Element
-from presence.policy.identity import COMMON_POLICY, Identity, read_identity
+from presence.policy.identity import COMMON_POLICY, Domains, Identity, read_identity
 from presence.policy.validity import Validity, read_validity
 from presence.values import Aor
 
@@ -82,11 +82,11 @@ class Conditions:
         return True
 
 
-def read_conditions(element: Element, conditions: Conditions) -> None:
+def read_conditions(element: Element, conditions: Conditions, domains: Domains) -> None:
     """Read a <conditions> into those there are already."""
     for child in element.children:
         if child.namespace == COMMON_POLICY and child.name == "identity":
-            conditions.identities.append(read_identity(child))
+            conditions.identities.append(read_identity(child, domains))
         elif child.namespace == COMMON_POLICY and child.name == "sphere":
             conditions.spheres.append(_read_sphere(child))
         elif child.namespace == COMMON_POLICY and child.name == "validity":

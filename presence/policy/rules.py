@@ -13,7 +13,7 @@ from presence.document.tree import Element, read_tree
 from presence.errors import BadRequest
 from presence.policy.conditions import Circumstances as Circumstances
 from presence.policy.conditions import Conditions, Rank, read_conditions
-from presence.policy.identity import COMMON_POLICY, plain_domain
+from presence.policy.identity import COMMON_POLICY, Domains, plain_domain
 from presence.policy.identity import Watcher as Watcher
 from presence.policy.permission import Permissions, Transformations, combine
 from presence.policy.transformations import Handling as Handling
@@ -164,7 +164,8 @@ def compile_rules(body: bytes) -> Rules:
     children = [child for child in root.children if (child.namespace, child.name) == (COMMON_POLICY, "rule")]
     if len(children) > MAX_RULES:
         raise BadRequest(f"More than {MAX_RULES} Rules")
-    rules = [_read_rule(child) for child in children]
+    domains = Domains()
+    rules = [_read_rule(child, domains) for child in children]
     if sum(map(_count_uris, {rule.transformations for rule in rules})) > MAX_URIS:
         raise BadRequest(f"More than {MAX_URIS} URIs of Services and Devices in Rules")
     return Rules(rules)
@@ -176,13 +177,13 @@ def join_rules(given: Iterable[Rules]) -> Rules:
     return parts[0] if len(parts) == 1 else Rules([rule for rules in parts for rule in rules._rules])
 
 
-def _read_rule(element: Element) -> Rule:
+def _read_rule(element: Element, domains: Domains) -> Rule:
     conditions, handling = Conditions(), Handling.BLOCK
     granting: list[Element] = []
     for child in element.children:
         name = child.name if child.namespace == COMMON_POLICY else ""
         if name == "conditions":
-            read_conditions(child, conditions)
+            read_conditions(child, conditions, domains)
         elif name == "actions":
             handling = max(handling, read_actions(child))
         elif name == "transformations":

@@ -6,6 +6,7 @@ import pytest
 from rulesets import ask, identity, matches, one, rule, ruleset
 
 from presence.errors import BadRequest
+from presence.policy.identity import MAX_INTERNATIONALISED
 from presence.policy.permission import Permissions
 from presence.policy.rules import MAX_BYTES, MAX_ELEMENTS, MAX_RULES, MAX_URIS, Handling, compile_rules, join_rules
 from presence.policy.validity import read_date_time
@@ -85,6 +86,8 @@ def test_documents_are_bounded() -> None:
         ruleset("<x:y>" * 70 + "</x:y>" * 70),
         ruleset(f"<x:{'y' * 2000}/>"),
         ruleset(rule(None, "allow", f"<provide-services>{uris}</provide-services>")),
+        ruleset(rule(identity('<cp:many domain="b\u00fccher.example"/>' * (MAX_INTERNATIONALISED + 1)))),
+        ruleset(rule(identity('<cp:one id="sip:bob@b\u00fccher.example"/>' * (MAX_INTERNATIONALISED + 1)))),
     ):
         with pytest.raises(BadRequest):
             compile_rules(body)
