@@ -378,6 +378,7 @@ cdef struct Link:
 cdef struct View:               # what some watchers of a resource are shown
     Body* body
     uint32_t rows               # that are shown it, of a filtered one
+    bint fresh                  # it is another than they were told
 
 cdef struct Group:              # the watchers of one resource
     U32Vector slots             # running subscriptions

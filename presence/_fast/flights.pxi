@@ -35,6 +35,8 @@ cdef class NotifyFlights(WatcherTable):
                 if seen and (view == 0 or seen == view):
                     self.want(group.slots.items[i])
                     count += 1
+                    if view == 0 and seen < group.view_count:
+                        group.views[seen].fresh = False
         return count
 
     def notify(self, uint32_t slot):

@@ -121,6 +121,31 @@ cdef class JudgedFlights(NotifyFlights):
         cdef Group* group = self.group(gid)
         return group.views[view].rows if view < group.view_count else 0
 
+    def notify_fresh(self, uint32_t gid):
+        """Queue a NOTIFY for each watcher whose filtered view is another than it was told; return how many."""
+        cdef Group* group = self.group(gid)
+        cdef uint32_t i, count = 0
+        cdef uint16_t view
+        with nogil:
+            for i in range(group.slots.count):
+                self.fetch_row(&group.slots, i + ROWS_AHEAD)
+                view = self.rows[group.slots.items[i]].view
+                if FIRST_FILTERED <= view < group.view_count and group.views[view].fresh:
+                    self.want(group.slots.items[i])
+                    count += 1
+        for view in range(FIRST_FILTERED, group.view_count):
+            group.views[view].fresh = False
+        return count
+
+    def shows_same(self, uint32_t gid, uint16_t one, uint16_t other):
+        """Whether two views of the resource say the same."""
+        cdef Group* group = self.group(gid)
+        cdef Body* a = group.views[one].body if one < group.view_count else NULL
+        cdef Body* b = group.views[other].body if other < group.view_count else NULL
+        if a == NULL or b == NULL:
+            return a == b
+        return a.size == b.size and memcmp(body_data(a), body_data(b), a.size) == 0
+
     def guard_group(self, uint32_t gid, bint guarded):
         """Say whether a refresh of one of the resource's subscriptions takes a decision."""
         self.group(gid).guarded = guarded

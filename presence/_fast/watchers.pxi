@@ -80,6 +80,7 @@ cdef class WatcherTable(SubscriptionHops):
                 raise MemoryError
         drop_body(group.views[view].body)
         group.views[view].body = body
+        group.views[view].fresh = group.views[view].rows > 0
         return True
 
     cdef void see(self, Row* row, uint16_t view) noexcept nogil:

@@ -49,9 +49,8 @@ def test_fuzzing_for_a_while_finds_nothing(name: str, capsys: pytest.CaptureFixt
         pytest.skip(reason)
     subprocess.run([sys.executable, "tests/instrumented/build.py", "fuzz"], cwd=ROOT, check=True, capture_output=True)
     command = [sys.executable, "-m", "fuzz.engine", name, HOW_LONG]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment("fuzz") | {"PYTHONHASHSEED": "0"}, capture_output=True, text=True
-    )
+    surroundings = environment("fuzz") | {"PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
     executed = next(line for line in done.stderr.splitlines() if "number_of_executed_units" in line)
     count = int(executed.rpartition(" ")[2])
