@@ -15,8 +15,7 @@ from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.observer import Observer
 from presence.packages import load_packages
-from presence.policy.decision import OPEN, Policy
-from presence.policy.stored import StoredPolicy
+from presence.privacy import Privacy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
@@ -118,6 +117,8 @@ class Node:
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
+        self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
+        self.policy = self.privacy.policy
         interval_s = config.presence.notify_interval_s
         documents, published = self.compositor.document, self.compositor.holding.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
@@ -165,9 +166,8 @@ class Node:
 
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
-        everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
+        self.privacy.attach(self.table, self._store, self.notify, self.book, ending)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
@@ -197,9 +197,9 @@ class Node:
             self._resolver,
         )
         self._ordinary: Ordinary | None = None
-        if self.policy is OPEN and settings.answer_202 != "always":
+        if settings.answer_202 != "always":
             self._ordinary = Ordinary(
-                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota
+                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota, self.policy
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         relocating = Relocating(self.table, self.book, proof, self._resolver)
@@ -297,6 +297,7 @@ class Node:
         self._upkeep.tick(now)
         self.migration.tick(now)
         self.documents.tick(now)
+        self.privacy.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
@@ -306,7 +307,7 @@ class Node:
         left: int = self.table.pump(now, SLICE)
         if not left:
             self.notify.observe_sent(now)
-        return left
+        return left or int(self.privacy.busy)
 
     def pending(self) -> int:
         """Return how many changes wait for their commit."""
@@ -316,7 +317,11 @@ class Node:
     # ---- inside ----
 
     def _changed(self, package: str, presentity: Any, received_at: float) -> None:
+        self.privacy.published(package, presentity)
         self.notify.changed(package, presentity, received_at)
+
+    def _bodies(self, presentity: Aor) -> list[bytes]:
+        return [publication.body for publication in self.compositor.holding.publications(("presence", presentity))]
 
     def _register(self, transaction: ServerTransaction, now: float) -> None:
         aor = self._registrar.address_of_record(transaction.request)

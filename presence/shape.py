@@ -124,6 +124,10 @@ XCAP_URI = Shape(
     lambda text: _matching(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*", text.rstrip("/")),
 )
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+RULES_USAGE = Shape(
+    "pres-rules or org.openmobilealliance.pres-rules",
+    lambda text: _matching("pres-rules|org[.]openmobilealliance[.]pres-rules", text),
+)
 ORIGIN = Shape(
     "an origin such as https://phone.example.com",
     lambda text: _matching(r"[a-z][a-z0-9+.-]*://[!-~]+", text.rstrip("/").lower()),

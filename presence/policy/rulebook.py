@@ -81,7 +81,6 @@ class Rulebook:
         default: Decision = CONFIRM,
         unmatched: Decision = BLOCK,
         in_list: InList = no_lists,
-        wanted: Callable[[Aor, str], None] | None = None,
         published: Callable[[Aor], Iterable[bytes]] | None = None,
     ) -> None:
         self._guards = guards
@@ -91,9 +90,8 @@ class Rulebook:
         self._clock = clock
         self._unmatched = unmatched
         self._in_list = in_list
-        self._wanted = wanted
         self._published = published
-        self._compiled: dict[tuple[Aor, tuple[str, ...]], Rules | None] = {}
+        self._compiled: dict[tuple[Aor, tuple[str, ...]], Rules] = {}
         self._spheres: dict[Aor, str | None] = {}
         """Of those presentities whose publications are followed."""
 
@@ -134,16 +132,13 @@ class Rulebook:
         if not usages:
             return None
         key = (presentity, usages)
-        if key in self._compiled:
-            rules = self._compiled[key]
-        else:
+        rules = self._compiled.get(key)
+        if rules is None:
             rules = self._compile(presentity, usages)
-            if len(self._compiled) >= KEPT:
-                del self._compiled[next(iter(self._compiled))]
-            self._compiled[key] = rules
-        if rules is None and self._wanted is not None:
-            for auid in usages:
-                self._wanted(presentity, auid)
+            if rules is not None:
+                if len(self._compiled) >= KEPT:
+                    del self._compiled[next(iter(self._compiled))]
+                self._compiled[key] = rules
         return rules
 
     def _compile(self, presentity: Aor, usages: tuple[str, ...]) -> Rules | None:

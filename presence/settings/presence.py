@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
-from presence.shape import CONTACT_USER
+from presence.shape import CONTACT_USER, RULES_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,12 @@ class Presence:
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
     )
 
+    enable_sphere_check: bool = key(
+        False,
+        "Let rules ask for the sphere of a presentity (RFC 5025 section 3.1.2), as its publications say it, and decide "
+        "again when it changes. Without it conditions on a sphere are false.",
+    )
+
     OBSOLETE: ClassVar[Mapping[str, str]] = {
         "db_url": "the database is database.path",
         "presentity_table": "the tables have fixed names",
@@ -89,3 +95,16 @@ class PresenceXml:
     """The packages presence and presence.winfo."""
 
     force_active: bool = key(False, "Accept every watcher; true is the same as server.policy = open.")
+    pres_rules_auid: tuple[str, ...] = key(
+        ("pres-rules", "org.openmobilealliance.pres-rules"),
+        "Application usages whose documents are the rules of a presentity; all of them count together.",
+        shape=RULES_USAGE,
+    )
+    default_policy: Literal["allow", "block", "confirm", "polite-block"] = key(
+        "confirm",
+        "What becomes of watchers of a presentity without rules documents, unless table `watchers` says otherwise.",
+    )
+    unmatched: Literal["block", "confirm"] = key(
+        "block",
+        "What becomes of watchers whom no rule of the documents matches; RFC 5025 section 3.2.1 has block.",
+    )

@@ -79,6 +79,8 @@ class Notify:
         """Resources by the slots whose final NOTIFY, which may have a document, is not done."""
         self.on_resource: Callable[[Resource, bool], None] = lambda resource, there: None
         """Hears of each resource that gets its first subscription (True) and that has lost its last one."""
+        self.on_admitted: Callable[[int], None] = lambda slot: None
+        """Hears of each subscription whose decision has just come through its commit."""
 
     # ---- resources ----
 

@@ -37,6 +37,7 @@ FLOORS = {
     "presence.assembly": ASSEMBLY,
     "presence.guards": ASSEMBLY,
     "presence.packages": ASSEMBLY,
+    "presence.privacy": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
