@@ -199,7 +199,15 @@ class Node:
         self._ordinary: Ordinary | None = None
         if settings.answer_202 != "always":
             self._ordinary = Ordinary(
-                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota, self.policy
+                self._registry,
+                self.table,
+                self._store,
+                self.notify,
+                self.book,
+                limits,
+                self.endpoint,
+                quota,
+                self.policy,
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         relocating = Relocating(self.table, self.book, proof, self._resolver)

@@ -175,7 +175,7 @@ class Rulebook:
         self._compiled.clear()
 
     def sphere(self, presentity: Aor) -> str | None:
-        """Return in which sphere a presentity is (RFC 4480 section 3.8), None when it does not say or spheres do not count."""
+        """Return in which sphere a presentity is (RFC 4480 section 3.11), None when it does not say or nobody asks."""
         if presentity in self._spheres:
             return self._spheres[presentity]
         return self._read_sphere(presentity)

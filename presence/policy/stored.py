@@ -24,9 +24,7 @@ class StoredDecisions:
         return None
 
     @staticmethod
-    def record(
-        presentity: Aor, watcher: Aor, package: str, decision: Decision, now: float, *, by_rules: bool
-    ) -> Write:
+    def record(presentity: Aor, watcher: Aor, package: str, decision: Decision, now: float, *, by_rules: bool) -> Write:
         """Return the row of a decision; one that no document asked for yields to an operator's."""
         status, reason = int(decision.status), decision.reason
         asked = (presentity.uri, watcher.username, watcher.domain, package)

@@ -124,7 +124,11 @@ class Beginning:
         self, package: EventPackage, presentity: Aor, watcher: Aor, decision: Decision, now: float
     ) -> list[Write]:
         """Return what table `watchers` is to say of a decision."""
-        return self._admission.policy.record(presentity, watcher, package.name, decision, now) if package.authorised else []
+        return (
+            self._admission.policy.record(presentity, watcher, package.name, decision, now)
+            if package.authorised
+            else []
+        )
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""

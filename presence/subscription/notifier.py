@@ -181,7 +181,9 @@ class Notifier:
             policy = self._admission.policy
             known = policy.record(resource.presentity, self._book.watcher(owner), package.name, decision, now)
         if over is not None:
-            self._store.submit([*self._book.removal(slot), *known], partial(self._expelled, transaction, slot, owner, over))
+            self._store.submit(
+                [*self._book.removal(slot), *known], partial(self._expelled, transaction, slot, owner, over)
+            )
             return
         until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.

@@ -69,7 +69,9 @@ def test_which_queries_are_journalled() -> None:
     others = {"watchers_put", "watchers_judge", "active_watchers_extend"}
     assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | others
     assert {name for name, query in QUERIES.items() if query.needs_row} == {
-        name for name in journalled if name.endswith(("modify", "refresh", "extend", "reserve", "s_judge")) and name != "watchers_judge"
+        name
+        for name in journalled - {"watchers_judge"}
+        if name.endswith(("modify", "refresh", "extend", "reserve", "judge"))
     }
 
 
