@@ -1,8 +1,8 @@
 """The SUBSCRIBE requests that most are, in batches and without the detours of the others.
 
-An ordinary one comes over UDP, has plain addresses and no route, and asks for the one usage of its dialog. Where rules
-decide who may watch it is a refresh: what was decided stands until the rules change. What it leads to is what `notifier`
-does with all; a test compares the two.
+An ordinary one comes over UDP, has plain addresses and no route, and asks for the one usage of its dialog; where rules
+decide it is a refresh, for what was decided stands until they change. What it leads to is what `notifier` does with
+all; a test compares the two.
 """
 
 from functools import partial
