@@ -42,6 +42,12 @@ class TallyCollector(Collector):
             {(r,): n for r, n in tally.notifies.items()},
         )
         yield _counter(
+            "bodies",
+            "Documents made for watchers, whole or as some of them may see it; many watchers share one.",
+            ["kind"],
+            {(k,): n for k, n in tally.bodies.items()},
+        )
+        yield _counter(
             "folds",
             "Folds of the journal into the tables, by result.",
             ["result"],
