@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from presence._fastcore import Fanout
+from presence.awaiting import build_access
 from presence.config import Config
 from presence.events.registry import Registry
 from presence.policy.decision import BLOCK, CONFIRM, NO_RULE, OPEN, Policy
@@ -34,6 +35,7 @@ class Privacy:
         published: Callable[[Aor], Iterable[bytes]],
     ) -> None:
         self._documents = documents
+        self._access = build_access(config)
         self._clock = clock
         self._registry = registry
         self._reassessing: Reassessing | None = None
@@ -86,6 +88,7 @@ class Privacy:
             self._rulebook,
             Triggers(self._rulebook, self._lists.depends_on),
             self._clock,
+            self._access,
         )
         self._documents.listeners.append(self._changed)
         self._documents.resets.append(self._reassessing.everything_changed)

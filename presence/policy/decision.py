@@ -14,10 +14,6 @@ FILTERED = 16
 """The view of some permissions. Each resource numbers those of its watchers, from here on (`subscription/views`)."""
 
 
-UNMATCHED = "unmatched"
-"""Reason of a refusal by rules of which none is about the watcher."""
-
-
 class Decision(NamedTuple):
     """The state a subscription gets, and the view: which of the presentity's documents the watcher is shown."""
 
@@ -27,12 +23,14 @@ class Decision(NamedTuple):
     """0 shows nothing."""
     permissions: Permissions | None = None
     """What a filtered view shows."""
+    matched: bool = True
+    """False for what rules decide of which none is about the watcher."""
 
 
 ALLOW = Decision(SubscriptionStatus.ACTIVE)
 CONFIRM = Decision(SubscriptionStatus.PENDING, view=UNDECIDED)
 BLOCK = Decision(SubscriptionStatus.TERMINATED, "rejected", view=0)
-NO_RULE = Decision(SubscriptionStatus.TERMINATED, UNMATCHED, view=0)
+NO_RULE = BLOCK._replace(matched=False)
 POLITE_BLOCK = Decision(SubscriptionStatus.ACTIVE, "polite-block", view=POLITE)
 """A polite-blocked watcher believes to be active and sees nothing (RFC 6665 section 6.2)."""
 OWN_STATE = Decision(SubscriptionStatus.ACTIVE, view=OWN)

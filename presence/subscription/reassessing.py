@@ -16,6 +16,7 @@ from presence.errors import StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import Decision
 from presence.policy.rulebook import Rulebook
+from presence.policy.watcherinfo import WatcherAccess
 from presence.store.base import Store, Write
 from presence.subscription.admission import decide
 from presence.subscription.book import Book
@@ -52,6 +53,7 @@ class Reassessing:
         rulebook: Rulebook,
         triggers: Triggers,
         clock: Callable[[], float],
+        access: WatcherAccess,
     ) -> None:
         self._registry = registry
         self._table = table
@@ -63,6 +65,7 @@ class Reassessing:
         self._rulebook = rulebook
         self._triggers = triggers
         self._clock = clock
+        self._access = access
         self._work: dict[Resource, Iterator[int]] = {}
         """By resource the subscriptions that are still to be decided about."""
         self._again: list[tuple[float, int, Resource]] = []
@@ -219,7 +222,8 @@ class Reassessing:
         return decision
 
     def _decide(self, resource: Resource, owner: int) -> Decision:
-        return decide(self._rulebook, resource.package, resource.presentity, self._book.watcher(owner))
+        watcher = self._book.watcher(owner)
+        return decide(self._rulebook, resource.package, resource.presentity, watcher, self._access)
 
     # ---- storing ----
 
