@@ -44,17 +44,17 @@ class Awaiting:
         self._notify = notify
         self._book = book
         self._ending = ending
-        keeping = policy is not OPEN
-        self.waiting = Waiting(table, store, notify, book, registry, self._decide, keeping=keeping)
+        self.waiting = Waiting(table, store, notify, book, registry, self._decide, policy)
         give_up_s = config.presence.waiting_subs_daysno * DAY_S
         self.decided = Decided(store, self.waiting, give_up_s=give_up_s)
         ending.lost_rule = Input(config.presence_xml.lost_rule)
-        if keeping:
+        if policy is not OPEN:
             ending.waiting = self.waiting
             notify.waiting = self.waiting.records
 
     def tick(self, now: float) -> None:
         """Let time pass."""
+        self._ending.giveup.now = now
         for slot in self._ending.giveup.take(now):
             resource = self._notify.resource_of(slot)
             watcher = self._book.watcher(self._table.facts(slot).owner)

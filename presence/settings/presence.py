@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
 from presence.settings.xcap_client import XCAP_SERVER
-from presence.shape import CONTACT_USER, DOCUMENT_NAME, USER, parse_user
+from presence.shape import CONTACT_USER, DOCUMENT_NAME, RULES_USAGE, USER, parse_user
 from presence.values import Aor
 
 
@@ -87,6 +87,12 @@ class Presence:
         """The addresses of record of `winfo_administrators`."""
         return frozenset(parse_user(entry) for entry in self.winfo_administrators)
 
+    enable_sphere_check: bool = key(
+        False,
+        "Let rules ask for the sphere of a presentity (RFC 5025 section 3.1.2), as its publications say it, and decide "
+        "again when it changes. Without it conditions on a sphere are false.",
+    )
+
     OBSOLETE: ClassVar[Mapping[str, str]] = {
         "db_url": "the database is database.path",
         "presentity_table": "the tables have fixed names",
@@ -117,4 +123,17 @@ class PresenceXml:
         "How the subscription of a watcher ends when none of the presentity's rules is about it any more: rejected, as "
         "RFC 5025 has it, deactivated as with OpenSIPS, so that the watcher subscribes anew at once, or probation, so "
         "that it does later (xcapauth_userdel_reason of Kamailio).",
+    )
+    pres_rules_auid: tuple[str, ...] = key(
+        ("pres-rules", "org.openmobilealliance.pres-rules"),
+        "Application usages whose documents are the rules of a presentity; all of them count together.",
+        shape=RULES_USAGE,
+    )
+    default_policy: Literal["allow", "block", "confirm", "polite-block"] = key(
+        "confirm",
+        "What becomes of watchers of a presentity without rules documents, unless table `watchers` says otherwise.",
+    )
+    unmatched: Literal["block", "confirm"] = key(
+        "block",
+        "What becomes of watchers whom no rule of the documents matches; RFC 5025 section 3.2.1 has block.",
     )

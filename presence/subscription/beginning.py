@@ -5,7 +5,7 @@ from functools import partial
 from presence._fastcore import CSEQ_STRIDE, Fanout
 from presence.errors import Forbidden, StoreError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import OPEN, Decision
+from presence.policy.decision import Decision
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import NameAddr, parse_name_addr, read_aor
 from presence.store.base import Store, Write
@@ -16,7 +16,7 @@ from presence.subscription.ending import Ending
 from presence.subscription.notify import Notify, Resource
 from presence.subscription.quota import Quota
 from presence.subscription.request import Draft, check_bodies, granted_s, until_at
-from presence.subscription.waiting import Asked, Waiting, remember
+from presence.subscription.waiting import Asked, Waiting
 from presence.subscription.watching import name_subscription
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
 
@@ -59,6 +59,7 @@ class Beginning:
         decision = self._admission.decide(package, presentity, watcher)
         self._ask_waiting(Asked(package.name, presentity, watcher), package, decision)
         if decision.status is SubscriptionStatus.TERMINATED:
+            self._store.submit(self._record(package, presentity, watcher, decision, now), lambda error: None)
             raise Forbidden
         target = self._admission.target(dialog, transaction, owner, begins=True)
         self._quota.check(request, package.name, *presentity)
@@ -118,7 +119,7 @@ class Beginning:
         waited, ends = waiting.replacement(asked, draft.decision)
         if draft.expires_s == 0 and draft.decision.status is SubscriptionStatus.PENDING:
             # RFC 3857 section 4.7.1: the waiting state also allows for authorization of fetch attempts.
-            ends = remember(asked, self._fetched(draft), draft.now)
+            ends = waiting.remember(asked, self._fetched(draft), draft.now)
         return draft._replace(waited=waited), rows + ends
 
     def _asked(self, draft: Draft) -> Asked:
@@ -178,11 +179,17 @@ class Beginning:
                 self._book.boot,
             ),
         )
-        if not draft.package.authorised or self._admission.policy is OPEN:
-            return [insert]
-        asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now), ""))
-        return [insert, put]
+        return [insert, *self._record(draft.package, draft.presentity, watcher, draft.decision, draft.now)]
+
+    def _record(
+        self, package: EventPackage, presentity: Aor, watcher: Aor, decision: Decision, now: float
+    ) -> list[Write]:
+        """Return what table `watchers` is to say of a decision."""
+        return (
+            self._admission.policy.record(presentity, watcher, package.name, decision, now)
+            if package.authorised
+            else []
+        )
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
@@ -199,7 +206,6 @@ class Beginning:
             transaction.to_tag = b""
             transaction.refuse(Unavailable())
         else:
-            self._notify.show(resource, draft.decision.view)
             self._note_waiting(draft)
             self._admission.accept(transaction, slot, draft.expires_s)
             if draft.expires_s == 0:
@@ -210,6 +216,7 @@ class Beginning:
                 self._notify.watcher_changed(resource, slot)
                 self._ending.giveup.watch(slot)
                 self._notify.tell(slot, resource)
+                self._notify.on_admitted(slot)
         if draft.owner:
             self._book.lanes.leave(draft.owner)
 
@@ -230,7 +237,7 @@ class Beginning:
             cseq_mark=CSEQ_STRIDE if draft.expires_s else 0x7FFFFFFF,
             expires_at=draft.until,
             pending=draft.decision.status is SubscriptionStatus.PENDING,
-            view=draft.decision.view,
+            view=self._notify.show(resource, draft.decision),
             subscribed_at=int(draft.now),
             row_id=draft.row_id,
         )

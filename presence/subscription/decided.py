@@ -27,8 +27,8 @@ class Decided:
         self._give_up_s = give_up_s
         self._seen = 0
         self._look_at = self._purge_at = 0.0
-        self.changed: list[Callable[[Aor], None]] = []
-        """Told of each presentity about whose watchers somebody else decided."""
+        self.changed: list[Callable[[Aor, str], None]] = []
+        """Told of each presentity and package about whose watchers somebody else decided."""
 
     def begin(self) -> None:
         """Leave out what was logged before now: a start decides about everybody anyway."""
@@ -52,7 +52,7 @@ class Decided:
 
     def _read(self, now: float) -> None:
         before = self._seen
-        presentities: dict[Aor, None] = {}
+        watched: dict[tuple[Aor, str], None] = {}
         rows = list(self._store.read("watchers_changes", (before, AT_ONCE)))
         purged = 0
         for number, uri, event, username, domain, *values in rows:
@@ -60,7 +60,7 @@ class Decided:
             row = Row.read(tuple(values))
             if asked is not None:
                 self._waiting.reconsider(asked, row if row.status is not None else None)
-                presentities[asked.presentity] = None
+                watched[asked.presentity, asked.package] = None
             purged += row.status == PENDING
             self._seen = int(str(number))
         if self._seen != before:
@@ -69,9 +69,9 @@ class Decided:
             self._purge_at = now
         if len(rows) == AT_ONCE:
             self._look_at = now
-        for presentity in presentities:
+        for presentity, package in watched:
             for tell in self.changed:
-                tell(presentity)
+                tell(presentity, package)
 
     def _forget(self) -> None:
         if self._seen:

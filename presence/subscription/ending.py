@@ -6,7 +6,7 @@ from math import inf
 from presence._fastcore import Fanout
 from presence.errors import StoreError
 from presence.observer import Observer
-from presence.policy.decision import UNMATCHED, Decision
+from presence.policy.decision import Decision
 from presence.store.base import Store, Write
 from presence.subscription.book import Book
 from presence.subscription.giveup import GiveUp
@@ -65,7 +65,7 @@ class Ending:
 
     def refusal(self, decision: Decision) -> Input:
         """Return what it is to a running subscription that the policy terminates it."""
-        return self.lost_rule if decision.reason == UNMATCHED else Input.REJECTED
+        return Input.REJECTED if decision.matched else self.lost_rule
 
     def end_outside(self, domains: frozenset[str], now: float) -> None:
         """End what watches presentities of domains that are not served any more."""

@@ -12,6 +12,7 @@ class GiveUp:
     def __init__(self, table: Fanout, after_s: float = inf) -> None:
         self._table = table
         self._after_s = after_s
+        self.now = 0.0
         self._since: dict[int, float] = {}
         """Those that were not pending from their first SUBSCRIBE on."""
         self._due: list[tuple[float, int, int]] = []

@@ -15,12 +15,12 @@ from presence.errors import (
 )
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import Decision, Policy
+from presence.policy.decision import Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_uri, read_address
 from presence.sip.location import Trouble
 from presence.sip.resolution import Resolver
-from presence.store.base import Store
+from presence.store.base import Store, Write
 from presence.subscription.admission import Admission, NotLocated
 from presence.subscription.beginning import Beginning
 from presence.subscription.book import Book
@@ -31,7 +31,7 @@ from presence.subscription.dialog import (
     read_dialog,
 )
 from presence.subscription.ending import Ending
-from presence.subscription.machine import Input, decide_transition, input_of
+from presence.subscription.machine import Input
 from presence.subscription.notify import Notify
 from presence.subscription.proof import Proof
 from presence.subscription.quota import Quota
@@ -42,6 +42,7 @@ from presence.subscription.request import (
     granted_s,
     until_at,
 )
+from presence.subscription.verdicts import Verdicts
 from presence.values import Aor, SubscriptionStatus
 
 _OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
@@ -72,6 +73,7 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
+        self._verdicts = Verdicts(table, notify, ending.giveup)
         self._admission = Admission(table, policy, book, limits, proof, resolver)
         self._beginning = Beginning(table, store, notify, book, self._admission, quota, ending)
 
@@ -174,8 +176,12 @@ class Notifier:
             over = self._ending.refusal(decision)
         elif facts.pending and decision.status is SubscriptionStatus.PENDING and self._ending.giveup.is_over(slot, now):
             over = Input.GAVE_UP
+        known: list[Write] = []
+        if package.authorised and not self._verdicts.stands(slot, decision):
+            policy = self._admission.policy
+            known = policy.record(resource.presentity, self._book.watcher(owner), package.name, decision, now)
         if over is not None:
-            writes = self._ending.removal(slot, over)
+            writes = [*self._ending.removal(slot, over), *known]
             self._store.submit(writes, partial(self._expelled, transaction, slot, owner, over))
             return
         until = until_at(now, expires_s, self._limits)
@@ -192,7 +198,7 @@ class Notifier:
             target=target,
         )
         others = [usage for usage in self._table.usages(owner) if usage != slot]
-        writes = [write, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
+        writes = [write, *known, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
         self._store.submit(
             writes,
             partial(
@@ -215,19 +221,6 @@ class Notifier:
             self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 
-    def _admit(self, slot: int, decision: Decision, now: float) -> None:
-        """Let a running subscription have what the policy says now, and tell the presentity of a change."""
-        was_pending = self._table.facts(slot).pending
-        before = SubscriptionStatus.PENDING if was_pending else SubscriptionStatus.ACTIVE
-        resource = self._notify.resource_of(slot)
-        self._notify.show(resource, decision.view)
-        self._table.admit(slot, pending=decision.status is SubscriptionStatus.PENDING, view=decision.view)
-        transition = decide_transition(before, input_of(decision.status))
-        if transition is not None:
-            self._notify.watcher_changed(resource, slot, *transition[:2])
-            if not was_pending:
-                self._ending.giveup.begin(slot, now)
-
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
         if error is not None:
@@ -239,8 +232,8 @@ class Notifier:
                 remote_cseq=transaction.request.cseq,
                 cseq_mark=renewal.mark,
             )
-            self._admit(slot, renewal.decision, transaction.request.received_at)
-            self._ending.giveup.watch(slot)
+            self._verdicts.apply(slot, renewal.decision)
+            self._notify.on_admitted(slot)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)
             self._retarget(owner, renewal.dialog, renewal.target, transaction.origin.link)

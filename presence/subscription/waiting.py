@@ -13,7 +13,7 @@ from presence._fastcore import Fanout
 from presence.errors import Forbidden, StoreError
 from presence.events.package import EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import Decision
+from presence.policy.decision import CONFIRM, OPEN, Decision, Policy
 from presence.store.base import Store, Value, Write, as_received
 from presence.subscription.book import Book
 from presence.subscription.machine import Input, decide_transition, input_of
@@ -71,12 +71,6 @@ def wait(asked: Asked, record: WatcherRecord | None) -> Write:
     return ("watchers_wait", (*asked.row, record.id, record.uri, record.display_name, since))
 
 
-def remember(asked: Asked, record: WatcherRecord, since: float) -> list[Write]:
-    """Say which subscription waits, undecided `since` then, also when the watcher's row is gone."""
-    put = ("watchers_put", (*asked.row, PENDING, "", int(since), ""))
-    return [put, wait(asked, record)]
-
-
 class Waiting:
     """Moves subscriptions into waiting and out of it, each told to watcher information when it is stored."""
 
@@ -88,8 +82,7 @@ class Waiting:
         book: Book,
         registry: Registry,
         decide: Decide,
-        *,
-        keeping: bool,
+        policy: Policy,
     ) -> None:
         self._table = table
         self._store = store
@@ -97,7 +90,7 @@ class Waiting:
         self._book = book
         self._registry = registry
         self._decide = decide
-        self._keeping = keeping
+        self._policy = policy
         self._recent: dict[tuple[str, Aor], dict[Aor, tuple[WatcherRecord | None, int]]] = {}
         """What is acknowledged and perhaps not in the table yet, with the store's count of changes at that time."""
         self._entering: dict[int, tuple[Asked, WatcherRecord | None]] = {}
@@ -106,7 +99,7 @@ class Waiting:
 
     def keeps(self, package: EventPackage) -> bool:
         """Whether subscriptions to a package can be pending at all."""
-        return self._keeping and package.authorised
+        return package.authorised and self._policy is not OPEN
 
     # ---- what waits ----
 
@@ -174,6 +167,11 @@ class Waiting:
 
     # ---- into waiting ----
 
+    def remember(self, asked: Asked, record: WatcherRecord, since: float) -> list[Write]:
+        """Say which subscription waits, undecided `since` then, also when the watcher's row is gone."""
+        known = self._policy.record(asked.presentity, asked.watcher, asked.package, CONFIRM, since)
+        return [*known, wait(asked, record)]
+
     def enter(self, slot: int, since: float) -> list[Write]:
         """Return what lets a subscription wait that is pending since then, to be stored together with its removal."""
         resource = self._notify.resource_of(slot)
@@ -181,7 +179,7 @@ class Waiting:
             return []
         asked = self._asked(slot, resource)
         self._entering[slot] = (asked, self.find(asked))
-        return remember(asked, self._notify.watching.record(slot, WAITING, WatcherEvent.TIMEOUT), since)
+        return self.remember(asked, self._notify.watching.record(slot, WAITING, WatcherEvent.TIMEOUT), since)
 
     def entered(self, slot: int) -> bool:
         """Note that `enter` is stored; False when the subscription ends otherwise."""
@@ -219,7 +217,7 @@ class Waiting:
         found = self.find(asked)
         if found is None:
             return None, []
-        return found, [self._end_write(asked, decision)]
+        return found, [wait(asked, None)]
 
     def replaced(self, asked: Asked, before: WatcherRecord | None, decision: Decision) -> None:
         """Tell that a new subscription took the place of the one that waited."""
@@ -288,12 +286,8 @@ class Waiting:
             else:
                 self._doubtful[asked] = None
 
-        self._store.submit([self._end_write(asked, decision)], stored)
-
-    def _end_write(self, asked: Asked, decision: Decision) -> Write:
-        if decision.status is SubscriptionStatus.PENDING:
-            return wait(asked, None)
-        return ("watchers_settle", (*asked.row, int(decision.status), decision.reason))
+        known = self._policy.record(asked.presentity, asked.watcher, asked.package, decision, record.subscribed_at)
+        self._store.submit([*known, wait(asked, None)], stored)
 
     def _end(self, asked: Asked, before: WatcherRecord | None, happened: Input) -> None:
         before = self._current(asked, before)

@@ -7,6 +7,7 @@ import pytest
 import sip
 from lxml import etree
 from net import Network, Subscription
+from ruling import allow, ruleset, write
 
 from presence.subscription.machine import Input
 
@@ -260,24 +261,44 @@ def test_rfc3857_4_7_1_active_times_out_and_waits_for_nothing(net: Network) -> N
         ("probation", "terminated;reason=probation;retry-after=300", "probation"),
     ],
 )
-@pytest.mark.parametrize("noticed", ["at a refresh", "at a start"])
+@pytest.mark.parametrize("noticed", ["at once", "at a start"])
 def test_rfc3857_4_7_1_what_becomes_of_who_lost_its_rule(setting: str, told: str, event: str, noticed: str) -> None:
     """`presence_xml.lost_rule`: rejected by RFC 5025, deactivated by OpenSIPS, probation by Kamailio."""
     net = Network(RULES, f"presence_xml.lost_rule={setting}")
+    write(net, ruleset(allow("bob")))
+    winfo = watch_watchers(net)
+    watch = net.agent("bob").subscribe()
+    assert winfo.news() == [(BOB, "active", "subscribe")]
+    if noticed == "at once":
+        write(net, ruleset(allow("carol")))
+        assert winfo.news() == [(BOB, "terminated", event)]
+    else:
+        net.rows("UPDATE xcap SET doc = replace(doc, 'sip:bob@', 'sip:carol@')")
+        net.restart()
+    net.advance(1.0)
+    assert watch.newest.header("Subscription-State") == told
+    assert net.agent("bob").subscribe().response.status == 403  # type: ignore[union-attr]
+
+
+def test_rfc3857_4_7_1_waiting_ends_with_rules_that_say_something() -> None:
+    for rules, event, status in ((ruleset(allow("bob")), "approved", 1), (ruleset(allow("carol")), "rejected", 3)):
+        net = Network(RULES)
+        winfo = watch_watchers(net)
+        net.agent("bob").subscribe(expires=0)
+        winfo.news()
+        write(net, rules)
+        net.advance(1.0)
+        assert winfo.news() == [(BOB, "terminated", event)]
+        assert (full(net), rows(net)) == ([], [("bob", status)])
+
+
+def test_what_an_operator_decides_reaches_a_running_subscription_within_a_second(net: Network) -> None:
     winfo = watch_watchers(net)
     watch = net.agent("bob").subscribe()
     decide(net, 1)
-    watch.refresh()
-    winfo.news()
-    net.rows("UPDATE watchers SET status = 3, reason = 'unmatched'")
-    if noticed == "at a refresh":
-        assert watch.refresh().status == (403 if setting == "rejected" else 200)
-        assert winfo.news() == [(BOB, "terminated", event)]
-    else:
-        net.restart()
-        net.advance(1.0)
-    assert watch.newest.header("Subscription-State") == told
-    assert net.agent("bob").subscribe().response.status == 403  # type: ignore[union-attr]
+    assert (watch.state, winfo.news()[-1]) == ("active", (BOB, "active", "approved"))
+    decide(net, 3)
+    assert (watch.state, winfo.news()) == ("terminated;rejected", [(BOB, "terminated", "rejected")])
 
 
 # ---- waiting ----
@@ -477,12 +498,12 @@ def test_a_private_watcher_waits_under_the_name_it_shows() -> None:
 
 def test_what_others_decide_is_told_to_who_listens_within_a_second(net: Network) -> None:
     heard: list[str] = []
-    net.node.awaiting.decided.changed.append(lambda presentity: heard.append(presentity.uri))
+    net.node.awaiting.decided.changed.append(lambda presentity, package: heard.append(f"{package} of {presentity.uri}"))
     net.agent("bob").subscribe()
     net.advance(1.0)
     assert heard == [], "what the server writes itself is no news"
     decide(net, 1)
-    assert heard == ["sip:alice@example.com"]
+    assert heard == ["presence of sip:alice@example.com"]
     assert net.rows("SELECT count(*) FROM watchers_changes") == [(0,)]
     net.agent("alice").publication().publish(body=sip.pidf("x"))
 

@@ -311,7 +311,7 @@ def test_on_commit_is_told_rows_and_seconds(path: str, answers: Answers) -> None
 def test_bytes_that_are_no_utf8_are_kept_apart_and_found_again(store: SqliteStore, answers: Answers) -> None:
     for username, status in (("al\udcffce", 1), ("al\udcfece", 3)):
         key = ("sip:bob@example.com", username, "example.com", "presence")
-        store.submit([Write("watchers_put", (*key, status, None, 1000, ""))], answers.done)
+        store.submit([Write("watchers_judge", (*key, status, None, 1000, "", 0))], answers.done)
     store.flush()
     assert answers == [None, None]
     key = ("sip:bob@example.com", "al\udcffce", "example.com", "presence")

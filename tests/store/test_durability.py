@@ -92,7 +92,7 @@ def test_an_earlier_starts_promise_is_kept_whatever_this_one_promises(
     path: str, caller: CallerThread, answers: Answers
 ) -> None:
     store = SqliteStore(path, call_soon=caller.call_soon, fold_after_s=3600, segment_bytes=SMALL)
-    put = Write("watchers_put", ("sip:alice@example.com", "bob", "example.com", "presence", 1, None, 1000, ""))
+    put = Write("watchers_judge", ("sip:alice@example.com", "bob", "example.com", "presence", 1, None, 1000, "1 ", 0))
     store.submit([publish("a"), put], answers.done)
     store.flush()
     caller.run_until(lambda: bool(answers))

@@ -208,7 +208,7 @@ def test_a_direct_change_waits_for_one_step_of_a_fold(
 def test_a_submission_over_two_tables_is_one_record(path: str, caller: CallerThread) -> None:
     store = start(path, caller, fold_after_s=3600)
     answers = Answers()
-    put = Write("watchers_put", ("sip:alice@example.com", "bob", "example.com", "presence", 2, None, 1000, ""))
+    put = Write("watchers_judge", ("sip:alice@example.com", "bob", "example.com", "presence", 2, None, 1000, "2 ", 0))
     store.submit([publish("a"), put], answers.done)
     store.flush()
     caller.run_until(lambda: bool(answers))
@@ -225,7 +225,7 @@ def test_a_submission_over_two_tables_is_one_record(path: str, caller: CallerThr
 def test_a_decision_made_meanwhile_stays(path: str, caller: CallerThread) -> None:
     store = start(path, caller, fold_after_s=3600)
     key = ("sip:alice@example.com", "bob", "example.com", "presence")
-    acknowledge(store, caller, Write("watchers_put", (*key, 2, None, 1000, "")))
+    acknowledge(store, caller, Write("watchers_judge", (*key, 2, None, 1000, "2 ", 0)))
     ask_beside(
         path,
         "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, inserted_time) "

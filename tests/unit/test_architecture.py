@@ -39,6 +39,7 @@ FLOORS = {
     "presence.archive": ASSEMBLY,
     "presence.awaiting": ASSEMBLY,
     "presence.packages": ASSEMBLY,
+    "presence.privacy": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.site": ASSEMBLY,
     "presence.server": ASSEMBLY,

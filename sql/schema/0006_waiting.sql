@@ -1,11 +1,10 @@
 -- Watchers whose subscription ended before anybody decided about it are waiting (RFC 3857 section 4.7.1): rows of
--- `watchers` with status 2 whose waiting_id is not ''. NULL is a row of others, which waits while its watcher has no
--- subscription. The columns are nullable, so an INSERT written for OpenSIPS still works.
+-- `watchers` with status 2 whose waiting_id is not ''. NULL is none in a row of the server (`decided`); a row of others
+-- waits while its watcher has no subscription. The columns are nullable, so an INSERT written for OpenSIPS still works.
 ALTER TABLE watchers ADD COLUMN waiting_id TEXT;       -- the id by which watcher information knows the subscription
 ALTER TABLE watchers ADD COLUMN shown_uri TEXT;        -- whom it shows, where that is not the address of record
 ALTER TABLE watchers ADD COLUMN display_name TEXT;
 ALTER TABLE watchers ADD COLUMN subscribed_at INTEGER;
-ALTER TABLE watchers ADD COLUMN noted INTEGER;         -- grows with each decision that the server writes
 
 CREATE INDEX watchers_watcher_idx ON watchers (watcher_username, watcher_domain) WHERE status = 2;
 
@@ -24,25 +23,25 @@ CREATE TABLE watchers_changes (
     subscribed_at    INTEGER
 );
 
-CREATE TRIGGER watchers_added BEFORE INSERT ON watchers WHEN NEW.waiting_id IS NULL BEGIN
+CREATE TRIGGER watchers_added BEFORE INSERT ON watchers WHEN NEW.decided IS NULL BEGIN
     INSERT INTO watchers_changes (
         presentity_uri, watcher_username, watcher_domain, event,
         status, waiting_id, shown_uri, display_name, subscribed_at
     )
     SELECT NEW.presentity_uri, NEW.watcher_username, NEW.watcher_domain, NEW.event,
-        old.status, old.waiting_id, old.shown_uri, old.display_name, coalesce(old.subscribed_at, old.inserted_time)
+        old.status, CASE WHEN old.decided IS NULL THEN old.waiting_id ELSE coalesce(old.waiting_id, '') END, old.shown_uri, old.display_name, coalesce(old.subscribed_at, old.inserted_time)
     FROM (SELECT 1) LEFT JOIN watchers AS old
         ON old.presentity_uri = NEW.presentity_uri AND old.watcher_username = NEW.watcher_username
         AND old.watcher_domain = NEW.watcher_domain AND old.event = NEW.event;
 END;
-CREATE TRIGGER watchers_changed AFTER UPDATE OF status, reason ON watchers WHEN NEW.noted IS OLD.noted BEGIN
+CREATE TRIGGER watchers_changed AFTER UPDATE OF status, reason ON watchers WHEN NEW.decided IS OLD.decided BEGIN
     INSERT INTO watchers_changes (
         presentity_uri, watcher_username, watcher_domain, event,
         status, waiting_id, shown_uri, display_name, subscribed_at
     )
     VALUES (
         OLD.presentity_uri, OLD.watcher_username, OLD.watcher_domain, OLD.event,
-        OLD.status, OLD.waiting_id, OLD.shown_uri, OLD.display_name, coalesce(OLD.subscribed_at, OLD.inserted_time)
+        OLD.status, CASE WHEN OLD.decided IS NULL THEN OLD.waiting_id ELSE coalesce(OLD.waiting_id, '') END, OLD.shown_uri, OLD.display_name, coalesce(OLD.subscribed_at, OLD.inserted_time)
     );
 END;
 CREATE TRIGGER watchers_removed AFTER DELETE ON watchers BEGIN
@@ -52,6 +51,6 @@ CREATE TRIGGER watchers_removed AFTER DELETE ON watchers BEGIN
     )
     VALUES (
         OLD.presentity_uri, OLD.watcher_username, OLD.watcher_domain, OLD.event,
-        OLD.status, OLD.waiting_id, OLD.shown_uri, OLD.display_name, coalesce(OLD.subscribed_at, OLD.inserted_time)
+        OLD.status, CASE WHEN OLD.decided IS NULL THEN OLD.waiting_id ELSE coalesce(OLD.waiting_id, '') END, OLD.shown_uri, OLD.display_name, coalesce(OLD.subscribed_at, OLD.inserted_time)
     );
 END;
