@@ -29,8 +29,6 @@ class Archive:
         self._wake: Callable[[], None] = lambda: None
         self._client: XcapClient | None = None
         self._fetcher: Fetcher | None = None
-        self.rules_changed: list[Callable[[Aor, str], None]] = []
-        """Told by `refreshWatchers` to decide anew about the watchers of a presentity in an event package."""
         if config.presence_xml.xcap_server:
             self._client = self._build_client()
 
@@ -79,7 +77,7 @@ class Archive:
         Raises KeyError for an unknown event package, StoreError when nothing can be read.
         """
         node = self._serving()
-        if not node.serves(event):
+        if not node.notify.serves(event):
             raise KeyError(event)
         node.documents.look_again(presentity)
         if self._fetcher is not None:
@@ -87,8 +85,7 @@ class Archive:
         if kind:
             node.notify.tell_again(event, presentity, self._now())
         else:
-            for decide in self.rules_changed:
-                decide(presentity, event)
+            node.privacy.decide_again(presentity, event)
         self._wake()
 
     def refresh_document(self, doc_uri: str, port: int) -> bool:
@@ -127,4 +124,6 @@ class Archive:
             settings.max_connections,
             settings.max_waiting,
         )
-        return Fetcher(client, xml.xcap_server, course, store, node.documents, self._tally, self._now, node.watches)
+        return Fetcher(
+            client, xml.xcap_server, course, store, node.documents, self._tally, self._now, node.notify.watched
+        )

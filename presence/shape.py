@@ -127,6 +127,10 @@ PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"
 DOCUMENT_NAME = Shape(
     "letters, digits and -_.~ only", lambda text: _matching(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,100}", text)
 )
+RULES_USAGE = Shape(
+    "pres-rules or org.openmobilealliance.pres-rules",
+    lambda text: _matching("pres-rules|org[.]openmobilealliance[.]pres-rules", text),
+)
 ORIGIN = Shape(
     "an origin such as https://phone.example.com",
     lambda text: _matching(r"[a-z][a-z0-9+.-]*://[!-~]+", text.rstrip("/").lower()),

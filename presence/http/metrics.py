@@ -14,6 +14,7 @@ _COUNTERS: dict[str, tuple[str, list[str]]] = {
     "requests": ("SIP requests received.", ["method"]),
     "responses": ("SIP responses sent.", ["method", "code"]),
     "notifies": ("NOTIFY requests, by result.", ["result"]),
+    "bodies": ("Documents made for watchers, whole or as some of them may see it; many watchers share one.", ["kind"]),
     "xcap_requests": ("XCAP requests answered.", ["method", "code"]),
     "xcap_fetches": ("Questions to XCAP servers, by result.", ["result"]),
     "folds": ("Folds of the journal into the tables, by result.", ["result"]),

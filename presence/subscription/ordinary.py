@@ -1,7 +1,8 @@
 """The SUBSCRIBE requests that most are, in batches and without the detours of the others.
 
-An ordinary one comes over UDP where everybody may watch, has plain addresses and no route, and asks for the one
-usage of its dialog. What it leads to is what `notifier` does with all; a test compares the two.
+An ordinary one comes over UDP, has plain addresses and no route, and asks for the one usage of its dialog; where rules
+decide it is a refresh, for what was decided stands until they change. What it leads to is what `notifier` does with
+all; a test compares the two.
 """
 
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from presence._fastcore import Arrivals, Fanout, Message, Subscribing
 from presence.errors import StoreError
 from presence.events.registry import Registry
+from presence.policy.decision import OPEN, Policy
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
 from presence.subscription.book import Book
@@ -31,6 +33,7 @@ class Ordinary:
         limits: Limits,
         endpoint: Endpoint,
         quota: Quota,
+        policy: Policy,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -58,7 +61,8 @@ class Ordinary:
         for name in registry.names:
             package = registry.get(name)
             if package is not None and not package.watches:
-                self._subscribing.serve(name, package.content_type, package.default_expires_s)
+                guarded = package.authorised and policy is not OPEN
+                self._subscribing.serve(name, package.content_type, package.default_expires_s, guarded)
 
     def handle(self, requests: list[Message], now: float) -> list[Message]:
         """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""

@@ -20,6 +20,7 @@ import sip
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from net import Agent, Network
+from ruling import SHOW_NOTES, SHOW_SERVICES, allow, one, rule, ruleset, write
 
 from presence._fastcore import Message, parse
 
@@ -185,6 +186,8 @@ class Tick(NamedTuple):
     refuse: bool
     restart: bool
     wait_s: float
+    rules: bytes | None
+    """The rules document before it, where rules decide; empty: there is none; None: as it was."""
 
 
 @st.composite
@@ -218,18 +221,37 @@ def subscribes(draw: st.DrawFn) -> Ask:
     return Ask("SUBSCRIBE", draw(st.integers(0, DIALOGS - 1)), fresh, lines, body, uri, sender, to, odd)
 
 
+EVERYBODY = "<cp:identity><cp:many/></cp:identity>"
+RULES = (
+    b"",
+    ruleset(rule("allow", EVERYBODY)),
+    ruleset(rule("allow", EVERYBODY, SHOW_SERVICES)),
+    ruleset(rule("allow", EVERYBODY, SHOW_SERVICES), allow("w1", "w2", show=SHOW_NOTES), allow("w3")),
+    ruleset(rule("polite-block", one("sip:w0@example.com")), allow("w1", "w2"), rule("confirm", EVERYBODY)),
+)
+
+
 def ticks() -> st.SearchStrategy[list[Tick]]:
     asks = st.lists(st.one_of(publishes(), subscribes()), min_size=1, max_size=8)
     rarely = st.integers(0, 15).map(lambda n: n == 15)
     return st.lists(
-        st.builds(Tick, asks, rarely, rarely, st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 40.0, 700.0))),
+        st.builds(
+            Tick,
+            asks,
+            rarely,
+            rarely,
+            st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 40.0, 700.0)),
+            st.sampled_from((None, None, None, None, *RULES)),
+        ),
         min_size=2,
         max_size=8,
     )
 
 
+BY_RULES = "server.policy=rules"
 CONFIGURATIONS = (
     (),
+    (BY_RULES,),
     ("presence.min_expires_publish=60", "presence.min_expires_subscribe=60", "presence.expires_offset=5"),
     ("presence.max_expires_publish=1000000", "presence.max_expires_subscribe=2147483647", "server.domain=example.com"),
     ("presence.contact_user=x", "server.software=x", "presence.max_expires_publish=50", "presence.expires_offset=60"),
@@ -316,6 +338,9 @@ class Side:
     def __init__(self, configuration: tuple[str, ...], observer: Verbose) -> None:
         self.observer = observer
         self.net = Network(*configuration)
+        self.ruled = BY_RULES in configuration
+        if self.ruled:
+            write(self.net, RULES[1])
         self.net.node.observe(observer)
         self.agents = [self.net.agent(f"d{n}") for n in range(DEVICES)] + [
             self.net.agent(f"w{n}") for n in range(DIALOGS)
@@ -374,6 +399,8 @@ class Side:
         if tick.restart:
             net.restart()
             net.node.observe(self.observer)
+        if self.ruled and tick.rules is not None:
+            write(net, tick.rules or None)
         net.refuse_commits(tick.refuse)
         for agent, data in [self.write(ask) for ask in tick.asks]:
             net.post_to_node(agent, data)
@@ -496,6 +523,7 @@ def compare(configuration: tuple[str, ...], ticks: list[Tick]) -> Counter[str]:
 @pytest.mark.timeout(600)
 def test_ordinary_requests_come_to_the_same() -> None:
     batched: Counter[str] = Counter()
+    by_rules: Counter[str] = Counter()
 
     @settings(
         max_examples=EXAMPLES,
@@ -507,8 +535,12 @@ def test_ordinary_requests_come_to_the_same() -> None:
     )
     @given(st.sampled_from(CONFIGURATIONS), ticks())
     def play(configuration: tuple[str, ...], ticks: list[Tick]) -> None:
-        batched.update(compare(configuration, ticks))
+        done = compare(configuration, ticks)
+        batched.update(done)
+        if BY_RULES in configuration:
+            by_rules.update(done)
 
     play()
     # Else this would compare the general path with itself.
     assert min(batched["PUBLISH"], batched["SUBSCRIBE"]) > EXAMPLES / 2, batched
+    assert by_rules["SUBSCRIBE"] > EXAMPLES / 20, by_rules

@@ -38,6 +38,7 @@ FLOORS = {
     "presence.guards": ASSEMBLY,
     "presence.archive": ASSEMBLY,
     "presence.packages": ASSEMBLY,
+    "presence.privacy": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.site": ASSEMBLY,
     "presence.server": ASSEMBLY,

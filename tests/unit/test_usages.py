@@ -261,6 +261,14 @@ def test_rfc4826_3_1_external_has_an_anchor():
     assert found.element == "constraint-failure"
 
 
+def test_rfc4826_3_1_an_anchor_is_percent_encoded():
+    anchor = f"{ROOT}/resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list[@name=&quot;a&quot;]"
+    found = conflict("resource-lists", lists(f'<list><external anchor="{anchor}"/></list>'))
+    assert found is not None
+    assert found.element == "schema-validation-error"
+    assert "xs:anyURI" in found.phrase
+
+
 def test_rfc4826_3_4_5_references_need_not_resolve():
     anchor = "https://elsewhere.example.net/xcap/resource-lists/users/sip:x@example.net/index/~~/resource-lists/list"
     assert conflict("resource-lists", lists(f'<list><external anchor="{anchor}"/></list>')) is None
