@@ -58,7 +58,7 @@ class Desk:
             lambda: self.now,
             self.watched.__contains__,
         )
-        self.documents.missed = self.fetcher.want
+        self.documents.missed, self.documents.hinted = self.fetcher.want, self.fetcher.heed
 
     def body(self, key: Key = INDEX) -> bytes | None:
         """Ask as a decision does."""
@@ -199,7 +199,13 @@ def test_an_operator_has_a_document_fetched_at_once(tmp_path: Path) -> None:
             assert desk.fetcher.refresh(name, server.port)
             await desk.settle()
             assert desk.body() == body.encode()
-        for wrong in ("", "/", "/elsewhere/pres-rules/users/sip:alice@example.com/index", "/xcap-root/pres-rules/x"):
+        for wrong in (
+            "",
+            "/",
+            path.replace("index", "other"),
+            "/elsewhere/pres-rules/users/sip:alice@example.com/index",
+            "/xcap-root/pres-rules/x",
+        ):
             assert not desk.fetcher.refresh(wrong, server.port)
         assert not desk.fetcher.refresh(path, server.port + 1)
         assert not desk.fetcher.refresh(path.replace("pres-rules", "test-app"), server.port)
@@ -214,11 +220,26 @@ def test_a_hint_during_a_fetch_leads_to_another(tmp_path: Path) -> None:
         desk.body()
         while not server.at_once:
             await asyncio.sleep(0.001)
-        desk.fetcher.refresh_all([INDEX])
-        desk.fetcher.refresh_owner(ALICE)
+        desk.documents.look_again([INDEX])
+        desk.documents.look_again(ALICE)
         server.slow.set()
         await desk.settle()
         assert [path for path, _ in server.asked].count(path_of("alice@example.com")) == 2
+
+    play(tmp_path, act)
+
+
+def test_hints_are_heeded_once_in_a_second_and_for_those_that_matter(tmp_path: Path) -> None:
+    async def act(desk: Desk, server: Xcapd) -> None:
+        server.put("alice@example.com", ALLOW)
+        for _ in range(20):
+            desk.documents.look_again([INDEX, Key(RULES, BOB, "index"), Key(RULES, None, "index")])
+            await desk.settle()
+        assert [path for path, _ in server.asked] == [path_of("alice@example.com")]
+        server.put("alice@example.com", BLOCK)
+        await desk.pass_time(1)
+        assert len(server.asked) == 2
+        assert desk.told() == [(None, ALLOW.encode()), (ALLOW.encode(), BLOCK.encode())]
 
     play(tmp_path, act)
 
@@ -330,7 +351,7 @@ def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
         server.credentials = {"presence": "secret"}
         for answer in (endless(b"x" * 1000), endless(b"<a>")):
             server.answers[path_of("alice@example.com")] = answer
-            desk.fetcher.refresh_owner(ALICE)
+            desk.documents.look_again(ALICE)
             await desk.settle()
         assert desk.body() is None
 
@@ -483,6 +504,10 @@ def test_many_are_fetched_some_at_once_and_the_rest_is_left_out(tmp_path: Path) 
         await desk.settle()
         assert server.most_at_once == 4
         assert len(server.asked) == 24
+        # Those who were left out and are watched have their turn.
+        desk.watched.update(owners)
+        await desk.pass_time(1)
+        assert len(server.asked) == 40
 
     play(tmp_path, act, waiting=20)
 
