@@ -7,9 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from certificates import Authority
+from starlette.applications import Starlette
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 from xcapd import Xcapd, endless, path_of
 
+from presence.errors import ConfigError
+from presence.http.app import HttpServer
 from presence.http.fetching import BACK_OFF_MAX_S, Course, Fetcher
 from presence.http.xcap_client import (
     Bounds,
@@ -485,6 +490,32 @@ def test_basic_is_never_sent_in_clear_beyond_this_machine() -> None:
         except StopIteration:
             pass
         assert again == sent, url
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_over_tls_is_believed_when_its_authority_is(tmp_path: Path, *, known: bool) -> None:
+    async def run() -> None:
+        authority, stranger = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+        certificate = str((authority if known else stranger).issue("server.pem", address="127.0.0.1"))
+        app = Starlette(routes=[Route("/{path:path}", lambda _request: Response("<ruleset/>"))])
+        server = HttpServer("127.0.0.1", 0, app, certificate=certificate)
+        await server.start()
+        place = place_of(f"https://127.0.0.1:{server.port}", RULES, ALICE, "index")
+        for context, believed in ((trust(str(authority.path), verify=True), known), (trust("", verify=False), True)):
+            client = XcapClient(Bounds(20, 1000, 1), None, context)
+            answer = await client.get(place)
+            assert answer.outcome is (Outcome.FOUND if believed else Outcome.UNREACHABLE)
+            await client.close()
+        await server.stop()
+
+    asyncio.run(run())
+
+
+def test_an_authority_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name in ("none.pem", "empty.pem"):
+        with pytest.raises(ConfigError, match=r"xcap_client\.ca_file"):
+            trust(str(tmp_path / name), verify=True)
 
 
 # Bounds
