@@ -116,8 +116,7 @@ class Node:
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
-        self.policy = self.privacy.policy
-        interval_s = config.presence.notify_interval_s
+        self.policy, interval_s = self.privacy.policy, config.presence.notify_interval_s
         documents, published = self.compositor.document, self.compositor.holding.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
         self.ways = Ways()
@@ -318,14 +317,6 @@ class Node:
     def clean_up(self) -> None:
         """Remove what has expired at the next tick, not only from time to time."""
         self._purge_at = 0.0
-
-    def serves(self, package: str) -> bool:
-        """Return whether there is an event package of that name."""
-        return self._registry.get(package) is not None
-
-    def watches(self, presentity: Aor) -> bool:
-        """Return whether somebody watches a presentity, in any event package."""
-        return any(self.notify.find((package, presentity)) is not None for package in self._registry.names)
 
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""

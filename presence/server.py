@@ -69,6 +69,7 @@ class Server:
         self.archive.attach(self.node, self._store, self._wake)
         journal = logbook.Journal(self._log, self.clock.now)
         self.node.observe(journal)
+        self.node.documents.faulted = lambda error: journal.faulted(error, "")
         self._serve_xcap(lambda error: journal.faulted(error, ""))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}

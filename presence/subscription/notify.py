@@ -104,6 +104,14 @@ class Notify:
             self.on_resource(resource, True)
         return resource
 
+    def serves(self, package: str) -> bool:
+        """Return whether there is an event package of that name."""
+        return package in self._resources
+
+    def watched(self, presentity: Aor) -> bool:
+        """Return whether somebody watches a presentity, in any event package."""
+        return any(presentity in resources for resources in self._resources.values())
+
     def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
         """Return the resource of a package's name and a presentity, None while nobody watches it."""
         package, presentity = key

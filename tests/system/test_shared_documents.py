@@ -149,3 +149,81 @@ def test_documents_of_our_own_server_killed_and_restarted_in_the_middle(tmp_path
 def held(server: ServerProcess) -> object:
     rows = ask(server, "SELECT doc FROM xcap")
     return bytes(rows[0][0]).decode() if rows and isinstance(rows[0][0], bytes) else rows
+
+
+# Rules that act
+
+
+def ruleset(handling: str, who: str = "bob") -> str:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<cr:ruleset xmlns:cr="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules">'
+        f'<cr:rule id="a"><cr:conditions><cr:identity><cr:one id="sip:{who}@example.com"/></cr:identity>'
+        "</cr:conditions>"
+        f"<cr:actions><pr:sub-handling>{handling}</pr:sub-handling></cr:actions>"
+        "<cr:transformations><pr:provide-services><pr:all-services/></pr:provide-services></cr:transformations>"
+        "</cr:rule></cr:ruleset>"
+    )
+
+
+def next_state(udp: UdpAgent) -> str:
+    return udp.notify()["Subscription-State"].partition(";expires")[0]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_rules_another_xcap_server_writes_reach_running_watchers(tmp_path: Path, *, told: bool) -> None:
+    """Integrated mode: with a call of `refreshWatchers` after each change, as OpenXCAP did, or without."""
+    with ServerProcess(tmp_path, "--set=server.policy=rules") as server, UdpAgent(server.port) as udp:
+
+        def tell() -> None:
+            if told:
+                with call(server) as proxy:
+                    proxy.refreshWatchers("sip:alice@example.com", "presence", 0)
+
+        assert Watcher(udp).subscribe().status == 200
+        assert next_state(udp) == "pending"
+        ask(server, INSERT, "alice", "example.com", ruleset("allow"), 2, "x1", "index.xml")
+        tell()
+        assert next_state(udp) == "active"
+        update = "UPDATE xcap SET doc = ?, etag = ? WHERE username = 'alice' AND domain = 'example.com' AND etag = ?"
+        ask(server, update, ruleset("confirm"), "x2", "x1")
+        tell()
+        assert next_state(udp) == "pending"
+        ask(server, update, ruleset("allow"), "x3", "x2")
+        tell()
+        assert next_state(udp) == "active"
+        # Neither OpenSIPS nor Kamailio notices that rules are gone.
+        ask(server, "DELETE FROM xcap WHERE username = 'alice' AND etag = 'x3'")
+        tell()
+        assert next_state(udp) == "pending"
+        ask(server, INSERT, "alice", "example.com", ruleset("block"), 2, "x4", "index.xml")
+        tell()
+        assert next_state(udp).startswith("terminated;reason=rejected")
+        server.assert_calm()
+
+
+def test_fetched_rules_reach_a_watcher_who_came_before_them(tmp_path: Path) -> None:
+    """General mode: decided at once from what is known, and again when the document is there; killed in the middle."""
+    homes = [tmp_path / name for name in ("xcap", "presence")]
+    for home in homes:
+        home.mkdir()
+    with ServerProcess(homes[0], "--set=xcap.authentication=none") as xcap:
+        root = f"http://127.0.0.1:{xcap.http_port}/xcap-root"
+        settings = ("server.policy=rules", f"presence_xml.xcap_server={root}", "xcap_client.query_period=1")
+        with (
+            ServerProcess(homes[1], *(f"--set={setting}" for setting in settings)) as presence,
+            UdpAgent(presence.port) as udp,
+        ):
+            watcher = Watcher(udp)
+            assert watcher.subscribe().status == 200
+            assert next_state(udp) == "pending"
+            assert put(xcap, ruleset("allow")) == 201
+            assert next_state(udp) == "active"
+            xcap.kill()
+            until("it is known to be down", lambda: presence.metric("presence_xcap_server_up") == 0)
+            assert watcher.subscribe().status == 200  # a refresh, answered from the last known rules
+            assert next_state(udp) == "active"
+            xcap.start()
+            assert put(xcap, ruleset("block")) == 200
+            assert next_state(udp).startswith("terminated;reason=rejected")
+            presence.assert_calm()

@@ -17,7 +17,7 @@ from presence.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES, OPERATION = ROOT / "docs" / "features.md", ROOT / "docs" / "operation.md"
-XCAP = ROOT / "docs" / "xcap.md"
+XCAP, DOCUMENTS = ROOT / "docs" / "xcap.md", ROOT / "docs" / "documents.md"
 NO_TEST = "no test yet"
 
 
@@ -162,7 +162,7 @@ def test_every_setting_that_is_named_exists(paper: Path) -> None:
     assert set(named) <= {setting.name for setting in SETTINGS}
 
 
-@pytest.mark.parametrize("paper", [OPERATION, XCAP], ids=lambda paper: paper.name)
+@pytest.mark.parametrize("paper", [OPERATION, XCAP, DOCUMENTS], ids=lambda paper: paper.name)
 def test_the_settings_shown_are_taken(paper: Path, tmp_path: Path) -> None:
     shown = re.findall(r"```toml\n(.*?)```", paper.read_text(), re.DOTALL)
     assert shown
