@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import sip
 from net import Network
-from xcap import ALICE, Site
 from rulesets import ask
+from xcap import ALICE, Site
 
 from presence.document.pidf import parse_odd_pidf
 from presence.document.xml import parse_xml

@@ -224,7 +224,8 @@ class History:
     def change_sphere(self) -> None:
         sphere = self.random.choice(("work", "home", "meeting"))
         body = generators.random_document(self.random).decode()
-        person = f'<d:person xmlns:d="{DM[1:-1]}" id="me"><s:sphere xmlns:s="{RPID[1:-1]}">{sphere}</s:sphere></d:person>'
+        said = f'<s:sphere xmlns:s="{RPID[1:-1]}">{sphere}</s:sphere>'
+        person = f'<d:person xmlns:d="{DM[1:-1]}" id="me">{said}</d:person>'
         self._publish(0, re.sub("</((p:)?presence)>$", rf"{person}</\1>", body).encode(), 600)
 
     def unpublish(self) -> bool | None:
