@@ -84,12 +84,14 @@ cdef class Subscribing:
         cdef SipMsg* m = &request.m
         cdef OrdinaryPackage* package
         cdef Span accept
+        cdef uint32_t size
+        cdef const char* event = package_of(m, &size)
         cdef int i
         if not request.plain or m.method != M_SUBSCRIBE or request.origin.flow or m.body.len or m.expires == 0:
             return -1
         for i in range(self.package_count):
             package = &self.packages[i]
-            if not span_equal(m.buf, m.event, package.name, package.name_size):
+            if size != package.name_size or memcmp(event, package.name, size) != 0:
                 continue
             if m.first[<int>H_ACCEPT]:
                 accept = m.headers[m.first[<int>H_ACCEPT] - 1].value
