@@ -11,6 +11,7 @@ from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
+from presence.contributing import contribute
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.observer import Observer
@@ -95,7 +96,7 @@ class Node:
         self.clock = clock
         self.tally = tally
         self._store = store
-        self._registry = registry or load_packages()
+        self._registry = registry or load_packages(config)
         self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
@@ -107,7 +108,7 @@ class Node:
             self.transactions,
             tally,
             software=serve.software,
-            allow_events=", ".join(self._registry.names),
+            allow_events=", ".join(self._registry.allowed),
             dated=serve.date,
             supported="gruu" if config.presence.gruu else "",
         )
@@ -117,7 +118,7 @@ class Node:
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         interval_s = config.presence.notify_interval_s
-        documents, published = self.compositor.document, self.compositor.holding.publications
+        documents, published = self.compositor.document, self.compositor.composing.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
@@ -143,13 +144,13 @@ class Node:
             expires_offset_s=settings.expires_offset,
             segmenting=serve.udp_segmentation,
             datagram_most=serve.udp_max_bytes,
-            allow_events=", ".join(self._registry.names).encode(),
+            allow_events=", ".join(self._registry.allowed).encode(),
             gruu=settings.gruu,
         )
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
-        return Compositor(
+        compositor = Compositor(
             self._registry,
             self._store,
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
@@ -159,7 +160,10 @@ class Node:
             home=self.config.server.home,
             now=now,
             changed=self._changed,
+            composition=settings.composition,
         )
+        self._mixed = contribute(self.config, self._registry, compositor)
+        return compositor
 
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
@@ -207,7 +211,7 @@ class Node:
     def _acceptance(self) -> Acceptance:
         settings = self.config.presence
         supported = "Supported: gruu\r\n" if settings.gruu else ""
-        allow_events = f"Allow-Events: {', '.join(self._registry.names)}\r\n"
+        allow_events = f"Allow-Events: {', '.join(self._registry.allowed)}\r\n"
         return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
@@ -295,6 +299,7 @@ class Node:
         self._upkeep.tick(now)
         self.migration.tick(now)
         self.notify.flush(now)
+        self.notify.outdate(self.compositor.composing.told())
         self._purge_bindings(now)
         self._store.flush()
 
@@ -314,6 +319,8 @@ class Node:
 
     def _changed(self, package: str, presentity: Any, received_at: float) -> None:
         self.notify.changed(package, presentity, received_at)
+        for mixed in self._mixed.get(package, ()):
+            self.notify.changed(mixed, presentity, received_at)
 
     def _register(self, transaction: ServerTransaction, now: float) -> None:
         aor = self._registrar.address_of_record(transaction.request)

@@ -19,6 +19,7 @@ from presence.settings import (
     Limits,
     Log,
     Presence,
+    PresenceDialoginfo,
     PresenceXml,
     Refused,
     Server,
@@ -49,6 +50,7 @@ class Config:
 
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
+    presence_dialoginfo: PresenceDialoginfo = field(default_factory=PresenceDialoginfo)
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)

@@ -114,9 +114,7 @@ def standing_alone(document: CutDocument, number: int) -> bytes:
     if not inherits:
         return text
     inherited = b"".join(
-        _declaration(prefix, uri)
-        for bit, (prefix, uri) in enumerate(document.inheritable())
-        if inherits >> bit & 1
+        _declaration(prefix, uri) for bit, (prefix, uri) in enumerate(document.inheritable()) if inherits >> bit & 1
     )
     return text[:head] + inherited + text[head:]
 

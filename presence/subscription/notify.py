@@ -9,7 +9,7 @@ from presence.events.package import EventPackage, Narrating, Narrator, Withholdi
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import POLITE, UNDECIDED, WHOLE
-from presence.subscription.individual import Individual, tail
+from presence.subscription.individual import Individual, whole_tail
 from presence.subscription.watching import Watching
 from presence.tally import Tally
 from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent
@@ -150,6 +150,13 @@ class Notify:
             resource.stale = True
             self._changed.setdefault(resource, received_at)
 
+    def outdate(self, keys: Iterable[tuple[str, Aor]]) -> None:
+        """Note that documents would be others by now, without telling anybody who has been told."""
+        for key in keys:
+            resource = self.find(key)
+            if resource is not None:
+                resource.stale = True
+
     def changed_all(self, now: float) -> None:
         """Tell every watcher the present state: after a start nobody knows what they were told last."""
         for resource in self.all():
@@ -212,7 +219,7 @@ class Notify:
         package = resource.package
         if view in (POLITE, UNDECIDED) and isinstance(package, Withholding):
             body = package.withhold(resource.presentity, pending=view == UNDECIDED)
-            self._table.set_body(resource.gid, view, tail(package.content_type, body))
+            self._table.set_body(resource.gid, view, whole_tail(package.content_type, body))
 
     def running(self) -> list[int]:
         """Return the slots of all running subscriptions, those to watcher information first."""
@@ -235,7 +242,7 @@ class Notify:
             return
         document = self._documents(resource.package, resource.presentity)
         # The table has the one copy of what watchers were told, and says whether this is news.
-        news = self._table.set_body(resource.gid, WHOLE, tail(resource.package.content_type, document))
+        news = self._table.set_body(resource.gid, WHOLE, whole_tail(resource.package.content_type, document))
         resource.stale = False
         if resource.told is not None:
             resource.told = resource.told and not news

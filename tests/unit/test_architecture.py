@@ -36,6 +36,7 @@ FLOORS = {
     "presence.assembly": ASSEMBLY,
     "presence.guards": ASSEMBLY,
     "presence.packages": ASSEMBLY,
+    "presence.contributing": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
