@@ -11,7 +11,7 @@ from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.clock import Clock
 from presence.config import Config
-from presence.contributing import contribute
+from presence.contributing import compose_hard_state, mix
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.observer import Observer
@@ -41,6 +41,7 @@ from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
 from presence.tally import Tally
 from presence.values import Aor
+from presence.xcap.documents import Documents
 
 SLICE = 256
 """NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
@@ -93,9 +94,8 @@ class Node:
         resolver: Resolver | None = None,
     ) -> None:
         self.config = config
-        self.clock = clock
-        self.tally = tally
-        self._store = store
+        self.clock, self.tally = clock, tally
+        self._store, self.documents = store, Documents(store)
         self._registry = registry or load_packages(config)
         self._resolver = resolver
         self._purge_at = 0.0
@@ -120,6 +120,7 @@ class Node:
         interval_s = config.presence.notify_interval_s
         documents, published = self.compositor.document, self.compositor.composing.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
+        compose_hard_state(self, self._registry)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -162,7 +163,7 @@ class Node:
             changed=self._changed,
             composition=settings.composition,
         )
-        self._mixed = contribute(self.config, self._registry, compositor)
+        self._mixed = mix(self.config, self._registry, compositor)
         return compositor
 
     def _build_notifier(self) -> None:
@@ -298,10 +299,23 @@ class Node:
         self.compositor.tick(now)
         self._upkeep.tick(now)
         self.migration.tick(now)
+        self.documents.tick(now)
         self.notify.flush(now)
         self.notify.outdate(self.compositor.composing.told())
         self._purge_bindings(now)
         self._store.flush()
+
+    def clean_up(self) -> None:
+        """Remove what has expired at the next tick, not only from time to time."""
+        self._purge_at = 0.0
+
+    def serves(self, package: str) -> bool:
+        """Return whether there is an event package of that name."""
+        return self._registry.get(package) is not None
+
+    def watches(self, presentity: Aor) -> bool:
+        """Return whether somebody watches a presentity, in any event package."""
+        return any(self.notify.find((package, presentity)) is not None for package in self._registry.names)
 
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""

@@ -18,6 +18,7 @@ from presence.settings import (
     Http,
     Limits,
     Log,
+    Management,
     Presence,
     PresenceDialoginfo,
     PresenceXml,
@@ -26,6 +27,7 @@ from presence.settings import (
     Setting,
     Tls,
     Ws,
+    XcapClient,
 )
 from presence.shape import is_loopback
 
@@ -59,6 +61,8 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
+    management: Management = field(default_factory=Management)
+    xcap_client: XcapClient = field(default_factory=XcapClient)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value that is not a default came from, by section.key."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from presence import logbook
 from presence._fastcore import Message
+from presence.archive import Archive
 from presence.assembly import Node, count_start
 from presence.clock import SystemClock
 from presence.config import Config
@@ -58,11 +59,13 @@ class Server:
         self._listening = Listening(config, self._log)
         self._udp, self._streams = self._listening.udp, self._listening.streams
         self._by_link: dict[int, StreamListener] = {}
+        self.archive = Archive(config, self.tally, self.clock.now)
         self._bind_http()
         self._store = self._open_store()
         self._names = self._open_names() if config.dns.enabled else None
         resolver = None if self._names is None else self._names.resolver
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
+        self.archive.attach(self.node, self._store, self._wake)
         self.node.observe(logbook.Journal(self._log, self.clock.now))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
@@ -75,7 +78,7 @@ class Server:
             return
         try:
             host, port = self.config.http.address
-            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready))
+            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready, routes=self.archive.routes()))
             self._http.bind()
         except (OSError, ConfigError):
             self._close_listeners()
@@ -231,6 +234,7 @@ class Server:
             for stream in self._streams:
                 stream.close_late()
             self._listening.reload_changed()
+        self.archive.tick(now)
         self._turn()
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
@@ -258,6 +262,7 @@ class Server:
             self._timer.cancel()
         if self._http is not None:
             await self._http.stop()
+        await self.archive.close()
         if self._names is not None:
             self._names.close()
         self._store.close()

@@ -114,6 +114,9 @@ PATH = Shape(
 )
 PATH_OR_NOTHING = _or_nothing(PATH)
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+DOCUMENT_NAME = Shape(
+    "letters, digits and -_.~ only", lambda text: _matching(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,100}", text)
+)
 ORIGIN = Shape(
     "an origin such as https://phone.example.com",
     lambda text: _matching(r"[a-z][a-z0-9+.-]*://[!-~]+", text.rstrip("/").lower()),

@@ -14,6 +14,10 @@ _GAUGES: dict[str, tuple[str, list[str]]] = {
     "subscriptions": ("Subscriptions that are held now.", ["package", "status"]),
     "commit_lag_seconds": ("How long a change has been waiting for its commit now.", []),
     "unfolded": ("Acknowledged changes that are not in the tables yet.", []),
+    "xcap_kept": ("XCAP documents in memory: users by application usage, and bytes.", ["unit"]),
+    "xcap_server_up": ("Whether an XCAP server answered when it was asked last.", ["root"]),
+    "xcap_oldest_seconds": ("Longest time since one of the fetched documents was confirmed.", []),
+    "xcap_fetches_waiting": ("XCAP documents that are being fetched or wait for it.", []),
 }
 
 
@@ -58,6 +62,12 @@ class TallyCollector(Collector):
             "Questions to name servers, by result.",
             ["result"],
             {(r,): n for r, n in tally.lookups.items()},
+        )
+        yield _counter(
+            "xcap_fetches",
+            "Questions to XCAP servers, by result.",
+            ["result"],
+            {(r,): n for r, n in tally.fetches.items()},
         )
         yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
         for name, (help, labels) in _GAUGES.items():

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
-from presence.shape import CONTACT_USER
+from presence.settings.xcap_client import XCAP_SERVER
+from presence.shape import CONTACT_USER, DOCUMENT_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +130,10 @@ class PresenceXml:
         "Where a SUBSCRIBE to dialog;sla names the line: the user of Contact at the domain of From, the Request-URI "
         "or To.",
     )
+    xcap_server: tuple[str, ...] = key(
+        (),
+        "XCAP servers documents are fetched from, asked in turn until one has it. A server named without a path has "
+        "the root /xcap-root. Without any, documents are what the table xcap holds.",
+        shape=XCAP_SERVER,
+    )
+    pres_rules_filename: str = key("index", "Name of the documents that are fetched.", shape=DOCUMENT_NAME)

@@ -163,6 +163,16 @@ class Notify:
             self._changed.setdefault(resource, now)
             resource.told = None
 
+    def tell_again(self, package: str, presentity: Aor, now: float) -> None:
+        """Tell every watcher of a presentity its present state, also what they know already."""
+        resource = self._resources[package].get(presentity)
+        if resource is not None:
+            resource.stale, resource.told = True, None
+            if resource.narrator is not None:
+                for slot in self._table.group_slots(resource.gid):
+                    self.individual.again(slot)
+            self._changed.setdefault(resource, now)
+
     def all(self) -> Iterator[Resource]:
         """Return every resource that has subscriptions."""
         return (resource for resource in self._by_gid if resource is not None)

@@ -407,7 +407,8 @@ def test_kamailio_55_force_dummy_dialog_never_leaves_a_document_empty(net: Netwo
 def test_who_may_not_see_calls_sees_nobody_in_a_call(status: int, reason: str) -> None:
     with network("server.policy=rules", "presence_dialoginfo.authorise=true") as net:
         net.rows(
-            "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, reason, inserted_time) "
+            "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event,"
+            " status, reason, inserted_time) "
             f"VALUES ('{ALICE}', 'bob', 'example.com', 'dialog', {status}, '{reason}', 1)"
         )
         alice, bob = net.agent("alice"), net.agent("bob")

@@ -203,7 +203,8 @@ def test_notify_offline_body_false_sends_no_body_when_nothing_is_published() -> 
 def test_polite_blocking_looks_like_absence_under_every_setting(setting: str) -> None:
     with network("server.policy=rules", f"presence.notify_offline_body={setting}") as net:
         net.rows(
-            "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, reason, inserted_time)"
+            "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event,"
+            " status, reason, inserted_time)"
             " VALUES ('sip:alice@example.com', 'bob', 'example.com', 'presence', 1, 'polite-block', 1),"
             " ('sip:alice@example.com', 'carol', 'example.com', 'presence', 1, '', 1)"
         )
