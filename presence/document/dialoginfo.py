@@ -174,7 +174,9 @@ def parse_dialog_info(body: bytes) -> DialogInfo:
             dialogs.append(_report(next(found), standing_alone(document, number)))
         else:
             others.append(standing_alone(document, number))
-    return DialogInfo(facts.root.get("state") == "partial", tuple(dialogs), tuple(others))
+    # What is said twice of a dialog is what was said last, as in the table of a subscriber (section 4.3).
+    last = {dialog.names: dialog for dialog in dialogs}
+    return DialogInfo(facts.root.get("state") == "partial", tuple(last.values()), tuple(others))
 
 
 def _report(found: _Found, text: bytes) -> ReportedDialog:
@@ -239,20 +241,15 @@ class _Seen:
                 self._places.setdefault((mask, common, dialog.id, *_parts(parts, common)), place)
 
     def find(self, dialog: ReportedDialog) -> int | None:
-        """Return the place of the same dialog, None when it is not there.
+        """Return the first place of the same dialog, None when it is not there.
 
         The same SIP dialog (Call-ID and both tags, RFC 3261 section 12) is the same under any id. Else ids are
         compared, and what else is there must not differ: forked calls have been seen to share an id.
         """
         mask, parts = _mask(dialog), dialog[1:4]
-        if mask == 7 and parts in self._places:
-            return self._places[parts]
-        for other in self._masks:
-            common = mask & other
-            place = self._places.get((other, common, dialog.id, *_parts(parts, common)))
-            if place is not None:
-                return place
-        return None
+        keys: list[tuple[object, ...]] = [parts] if mask == 7 else []
+        keys += [(other, mask & other, dialog.id, *_parts(parts, mask & other)) for other in self._masks]
+        return min((self._places[key] for key in keys if key in self._places), default=None)
 
 
 def _mask(dialog: ReportedDialog) -> int:

@@ -144,13 +144,13 @@ class Calls:
             old = self._rows.get(dialog.names)
             changed = old is None or old.dialog.text != dialog.text
             rows[dialog.names] = _Row(dialog, number) if changed or old is None else old
-        ids = {dialog.id for dialog in dialogs}
+        told = {row.dialog.id for row in rows.values() if row.changed == number}
         whole = self._whole
         for names, row in self._rows.items():
             if names not in rows and row.dialog.terminated:
                 # Whoever has not heard of its end yet must not go on to show it.
                 whole = max(whole, row.changed)
-            elif names not in rows and row.dialog.id not in ids:
+            elif names not in rows and row.dialog.id not in told:
                 whole = number
         if others != self._others:
             whole = number
