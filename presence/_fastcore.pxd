@@ -50,6 +50,7 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     uint16_t header_count
     uint16_t via_port       # sent-by port, 0 when absent
     uint8_t via_rport       # 1 when the top Via has an rport parameter
+    uint8_t event_selects   # 1 when Event has parameters other than id and sla
     uint8_t shared_line     # 1 when the package is the dialog package's with the parameter sla, "dialog;sla"
     uint32_t cseq
     int64_t expires         # -1 absent; at most 2^32-1
@@ -671,6 +672,7 @@ cdef struct OrdinaryPackage:
     const char* type
     uint32_t name_size, type_size
     uint32_t default_expires_s
+    bint selecting          # parameters of Event say what is to be told
 
 cdef struct BeginStep:
     uint64_t row_id

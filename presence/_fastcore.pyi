@@ -597,8 +597,8 @@ class Subscribing:
         unproven_per_target: int = ...,
         quota: Any = ...,
     ) -> None: ...
-    def serve(self, event: str, content_type: str, default_expires_s: int) -> None:
-        """Take subscriptions to an event package whose watchers all get the same document."""
+    def serve(self, event: str, content_type: str, default_expires_s: int, *, selecting: bool = False) -> None:
+        """Take subscriptions to an event package; without parameters of Event where it is `selecting` by those."""
     def take(
         self, requests: list[Message], now: float, new_id: Callable[[str], int]
     ) -> tuple[list[Message], Arrivals | None]:

@@ -258,6 +258,8 @@ cdef bint scan_event(SipMsg* m, Span value) noexcept nogil:
         # Bridged line appearance (draft-anil-sipping-bla-03 section 5): a package of its own in all but its name.
         if param_is(&param, b"sla", 3) and param.value == NULL and span_equal(m.buf, m.event, b"dialog", 6):
             m.shared_line = True
+        elif not param_is(&param, b"id", 2):
+            m.event_selects = True
 
 
 cdef const char* package_of(const SipMsg* m, uint32_t* size) noexcept nogil:

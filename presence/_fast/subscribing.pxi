@@ -38,8 +38,8 @@ cdef class Subscribing:
         self.shared = shared
         self.names, self.types, self.events = [], [], []
 
-    def serve(self, str event, str content_type, uint32_t default_expires_s):
-        """Take subscriptions to an event package whose watchers all get the same document."""
+    def serve(self, str event, str content_type, uint32_t default_expires_s, *, bint selecting=False):
+        """Take subscriptions to an event package; without parameters of Event where it is `selecting` by those."""
         if self.package_count == MAX_ORDINARY_PACKAGES:
             return
         cdef OrdinaryPackage* package = &self.packages[self.package_count]
@@ -52,6 +52,7 @@ cdef class Subscribing:
         package.name, package.name_size = name, <uint32_t>len(name)
         package.type, package.type_size = kind, <uint32_t>len(kind)
         package.default_expires_s = default_expires_s
+        package.selecting = selecting
         self.package_count += 1
 
     # ---- before the commit ----
@@ -93,6 +94,8 @@ cdef class Subscribing:
             package = &self.packages[i]
             if size != package.name_size or memcmp(event, package.name, size) != 0:
                 continue
+            if package.selecting and m.event_selects:
+                return -1
             if m.first[<int>H_ACCEPT]:
                 accept = m.headers[m.first[<int>H_ACCEPT] - 1].value
                 if not span_equal(m.buf, accept, package.type, package.type_size):

@@ -1,6 +1,7 @@
 """The event package dialog (RFC 4235), and what each subscriber of it is told."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from presence._fastcore import Message
@@ -11,7 +12,7 @@ from presence.document.dialoginfo import (
     parse_dialog_info,
     write_dialog_info,
 )
-from presence.errors import SipError
+from presence.errors import BadRequest, SipError
 from presence.events.package import Listener
 from presence.policy.decision import POLITE, UNDECIDED, WHOLE
 from presence.sip.headers import Uri, parse_name_addr, parse_uri
@@ -56,6 +57,7 @@ class DialogPackage:
     # Section 3.4: one hour for all dialogs of a user.
     default_expires_s = 3600
     watches = ""
+    selectable: tuple[str, ...] = ()
 
     def __init__(self, options: DialogOptions = DEFAULTS) -> None:
         self.authorised = options.authorised
@@ -70,6 +72,15 @@ class DialogPackage:
         calls = Calls(presentity.uri, lambda: publications, self._options)
         body, _ = calls.tell(None, 0, Listener(0, WHOLE, lambda: presentity), 0.0)
         return body
+
+    def select(self, parameters: Mapping[str, str], body: bytes, kept: bytes) -> bytes:
+        """Keep which dialogs are asked for (section 3.2): all, those of one INVITE, or one."""
+        if "call-id" not in parameters:
+            return b""
+        if "to-tag" not in parameters:
+            raise BadRequest("Event Names a Call-ID without To Tag")
+        # The names are the subscriber's view: its To is the observed user.
+        return json.dumps([parameters.get(name, "") for name in ("call-id", "to-tag", "from-tag")]).encode()
 
     def withhold(self, presentity: Aor, *, pending: bool) -> bytes:
         """Look like a presentity that is in no call, whether approval is pending or never comes."""
@@ -211,8 +222,15 @@ class Calls:
         return [row for row in seen if contact is None or _place(row.dialog.sender) != contact]
 
     def _seen_by(self, listener: Listener, rows: Iterable[_Row] | None = None) -> list[_Row]:
-        """Leave out the dialogs that the subscriber itself is party to (section 3.3)."""
+        """Leave out the dialogs that the subscriber has not asked for, or is party to itself (section 3.3)."""
         seen = list(self._rows.values() if rows is None else rows)
+        if listener.selection:
+            chosen = json.loads(listener.selection)
+            return [
+                row
+                for row in seen
+                if all(not one or one == of for one, of in zip(chosen, row.dialog[1:4], strict=True))
+            ]
         if self._options.own_calls or not any(row.dialog.remote_target for row in seen):
             return seen
         contact = _place(listener.contact())

@@ -1,6 +1,6 @@
 """What the framework asks of an event package (RFC 6665 section 5); it knows none by name."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from presence._fastcore import Message
@@ -68,6 +68,21 @@ class Sparing(Protocol):
 
 
 @runtime_checkable
+class Selecting(Protocol):
+    """What an event package has beside when subscribers choose what they are told (RFC 6665 section 5.4.3)."""
+
+    selectable: tuple[str, ...]
+    """Types of bodies that SUBSCRIBE may carry, lower case."""
+
+    def select(self, parameters: Mapping[str, str], body: bytes, kept: bytes) -> bytes:
+        """Return what to keep of a SUBSCRIBE as `Listener.selection`, over restarts too; raises SipError.
+
+        `parameters` are those of Event, names in lower case; `body` is b"" when there is none; `kept` is what was
+        kept of the subscription so far.
+        """
+
+
+@runtime_checkable
 class Parting(Protocol):
     """What an event package has beside when watchers are told once how a publication ended."""
 
@@ -84,7 +99,7 @@ class Listener(NamedTuple):
     """What the policy lets it see (`policy.decision`)."""
     watcher: Callable[[], Aor]
     selection: bytes = b""
-    """The body of its SUBSCRIBE."""
+    """What was kept of its SUBSCRIBE (`Selecting`)."""
     contact: Callable[[], str] = str
     """Where its NOTIFYs go: the Contact URI of its SUBSCRIBE."""
 

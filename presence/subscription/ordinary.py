@@ -8,7 +8,7 @@ from functools import partial
 
 from presence._fastcore import Arrivals, Fanout, Message, Subscribing
 from presence.errors import StoreError
-from presence.events.package import Addressing
+from presence.events.package import Addressing, Selecting
 from presence.events.registry import Registry
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
@@ -59,7 +59,8 @@ class Ordinary:
         for name in registry.names:
             package = registry.get(name)
             if package is not None and not package.watches and not isinstance(package, Addressing):
-                self._subscribing.serve(name, package.content_type, package.default_expires_s)
+                selecting = isinstance(package, Selecting)
+                self._subscribing.serve(name, package.content_type, package.default_expires_s, selecting=selecting)
 
     def handle(self, requests: list[Message], now: float) -> list[Message]:
         """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""

@@ -351,8 +351,8 @@ class Known:
     etags: list[str] = field(default_factory=lambda: ["none.1.1"])
 
 
-UNALIKE = ("id", "local_cseq")
-"""Columns that count what one side may have to do once more than the other: numbers taken, NOTIFYs sent."""
+UNALIKE = ("id", "local_cseq", "received_order")
+"""Columns that count what one side may do once more than the other, or in another order for another resource."""
 
 
 class Side:
@@ -496,6 +496,8 @@ class Side:
             columns = [row[1] for row in self.net.rows(f"PRAGMA table_info({table})") if row[1] not in UNALIKE]
             rows = self.net.rows(f"SELECT {', '.join(columns)} FROM {table}")
             tables[table] = sorted((tuple(map(common, row)) for row in rows), key=repr)
+        order = "SELECT event, username, domain, body FROM presentity ORDER BY event, username, domain, received_order"
+        tables["order"] = self.net.rows(order)
         assert len(node.compositor.tags) == sum(node.compositor.counts().values())
         return (
             tables,

@@ -7,7 +7,7 @@ to begin with. To add one, write its module and put it into `TARGETS`.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fuzz.targets import answers, framer, node, parser, pidf, proof, values
+from fuzz.targets import answers, dialogs, framer, node, parser, pidf, proof, values
 
 
 class Target(NamedTuple):
@@ -30,6 +30,7 @@ TARGETS = {
     "pidf": Target(
         pidf.run, pidf.seeds, 4096, ("characters.pxi", "wellformed.pxi", "cutting.pxi", "merging.pxi", "outline.pxi")
     ),
+    "dialogs": Target(dialogs.run, dialogs.seeds, 4096, ("wellformed.pxi", "cutting.pxi", "outline.pxi")),
     "proof": Target(proof.run, proof.seeds, 1024, ("hashes.pxi", "credentials.pxi")),
     "answers": Target(answers.run, answers.seeds, 2048, (*_SCANNING, "framing.pxi", "flights.pxi", "timers.pxi")),
     "node": Target(
