@@ -1,6 +1,7 @@
 """What one subscriber of a presentity's calls is told, beside what the server's own tests show (RFC 4235)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from dialoginfo import dialog, info
@@ -131,3 +132,51 @@ def test_rfc4235_3_2_who_asks_for_a_dialog_by_name_is_told_though_it_is_its_own(
     assert ids(calls.tell(None, 0, own, 0.0)[0]) == {}
     chosen = own._replace(selection=package.select({"call-id": "c", "to-tag": "l"}, b"", b""))
     assert ids(calls.tell(None, 0, chosen, 0.0)[0]) == {"1": "confirmed"}
+
+
+# ---- the schema (section 4.4) ----
+
+SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "schemas" / "dialog-info.xsd")))
+WHOLE_DIALOG = (
+    '<duration>274</duration><replaces call-id="hg" local-tag="6" remote-tag="0"/>'
+    '<referred-by display-name="Bob">sip:bob@example.com</referred-by><route-set><hop>sip:h</hop></route-set>'
+    '<local><identity display-name="Alice">sip:alice@example.com</identity><target uri="sip:alice@pc33.example.com">'
+    '<param pname="isfocus" pval="true"/></target><cseq>7</cseq></local><remote><target uri="sip:b@c"/></remote>'
+    '<x:more xmlns:x="urn:x:y"/>'
+)
+
+
+@pytest.mark.parametrize("options", [DialogOptions(), DialogOptions(partial=True), DialogOptions(dummy=True)])
+def test_rfc4235_4_what_subscribers_get_is_well_formed_valid_and_utf8(options: DialogOptions) -> None:
+    phone = Phone()
+    calls = DialogPackage(options).narrate(Aor('al"i<ce', "example.com"), lambda: phone.held)
+    bodies, reached = [], None
+    for state in ("", "trying", "terminated", ""):
+        phone.publish(*([dialog("a&quot;\u00e9", state, direction="initiator", more=WHOLE_DIALOG)] if state else []))
+        if calls.has_news(reached, listener()):
+            body, reached = calls.tell(reached, len(bodies), listener(), 0.0)
+            bodies.append(body)
+    bodies += [calls.tell(None, 0, listener(view), 0.0)[0] for view in (POLITE, FILTERED)]
+    assert len(bodies) >= 5
+    for body in bodies:
+        assert body.startswith(b'<?xml version="1.0" encoding="UTF-8"?>')
+        body.decode("utf-8")
+        SCHEMA.assertValid(etree.fromstring(body))
+        assert etree.fromstring(body).get("entity") == 'sip:al"i<ce@example.com'
+
+
+def test_the_schema_refuses_what_lacks_an_attribute() -> None:
+    assert not SCHEMA.validate(etree.fromstring(info().replace(' version="0"', "")))
+
+
+def test_rfc4235_3_7_2_whatever_changes_of_a_dialog_is_news() -> None:
+    phone = Phone()
+    calls = DialogPackage(DialogOptions(partial=True)).narrate(ALICE, lambda: phone.held)
+    _, reached = calls.tell(None, 0, listener(), 0.0)
+    for more in (WHOLE_DIALOG, WHOLE_DIALOG.replace("true", "false"), WHOLE_DIALOG.replace("sip:b@c", "sip:d@e")):
+        phone.publish(dialog("1", more=more), dialog("2"))
+        assert calls.has_news(reached, listener())
+        body, reached = calls.tell(reached, 1, listener(), 0.0)
+        assert "1" in ids(body)
+        phone.publish(dialog("1", more=more), dialog("2"))
+        assert not calls.has_news(reached, listener())
