@@ -446,3 +446,15 @@ def test_calls_and_versions_go_on_after_a_restart(partial: str) -> None:
         assert calls.publish(body=info(dialog("1"), dialog("2", "early")), expires=600).status == 200
         assert lamp.lit == {"1": "confirmed", "2": "early"}
         assert lamp.gaps == 0
+
+
+def test_rfc4235_3_10_no_more_than_once_a_second_where_that_is_configured() -> None:
+    with network("presence.notify_interval_s=1") as net:
+        alice, bob = net.agent("alice"), net.agent("bob")
+        lamp = Lamp(bob)
+        calls = publish_calls(alice)
+        for state in ("trying", "early", "confirmed"):
+            calls.publish(body=info(dialog("1", state)), expires=60)
+        assert lamp.news() == [("full", {}), ("full", {"1": "trying"})]
+        net.advance(1.1)
+        assert lamp.news() == [("full", {"1": "confirmed"})]

@@ -312,7 +312,7 @@ def told_key(notify: Message) -> tuple[str, ...]:
     return notify.call_id, notify.event, notify.event_id, notify.from_tag
 
 
-VERSION = re.compile(rb' version="\d+"')
+CALL = re.compile(rb"<dialog .*?</dialog>")
 ENDED = re.compile(rb"<dialog [^>]*><state>terminated</state></dialog>")
 OF_ONE_NOTIFY = ("CSeq", "Subscription-State", "Allow-Events", "Content-Length")
 """What may differ; the last where documents may."""
@@ -331,8 +331,8 @@ def face(message: Message) -> tuple[object, ...]:
     body: object = message.body
     if is_of_calls(message):
         # What changed in one tick may come to one document or to several, which count up, and only one of which has
-        # those that ended. Partial state says what there is together with all before.
-        body = () if b'state="partial"' in message.body else ENDED.sub(b"", VERSION.sub(b"", message.body))
+        # those that ended. Their order is no news. Partial state says what there is together with all before.
+        body = () if b'state="partial"' in message.body else sorted(CALL.findall(ENDED.sub(b"", message.body)))
     elif message.event in ("presence.winfo", "dialog.winfo"):
         # In the order of their slots, under names made of their tags.
         body = sorted(
