@@ -105,6 +105,8 @@ class _Row(NamedTuple):
     dialog: ReportedDialog
     changed: int
     """The number of the change that made it what it is."""
+    moved: int
+    """The number of the change since which its remote target is the one it has, 0 for the first one."""
 
 
 _Reached = int | str
@@ -150,11 +152,16 @@ class Calls:
 
     def _take(self, dialogs: list[ReportedDialog], others: tuple[bytes, ...], *, first: bool) -> None:
         number = 0 if first else self._sequence + 1
+        by_id = {row.dialog.id: row for row in self._rows.values()}
         rows = {}
         for dialog in dialogs:
             old = self._rows.get(dialog.names)
-            changed = old is None or old.dialog.text != dialog.text
-            rows[dialog.names] = _Row(dialog, number) if changed or old is None else old
+            if old is None or old.dialog.text != dialog.text:
+                # A half dialog has become a whole one.
+                before = old or by_id.get(dialog.id)
+                moved = before is not None and before.dialog.remote_target != dialog.remote_target
+                old = _Row(dialog, number, number if moved else before.moved if before else 0)
+            rows[dialog.names] = old
         told = {row.dialog.id for row in rows.values() if row.changed == number}
         whole = self._whole
         for names, row in self._rows.items():
@@ -179,7 +186,7 @@ class Calls:
             return reached is None
         if listener.view != WHOLE:
             return reached != self._virtual()
-        if not isinstance(reached, int) or reached < self._whole:
+        if not isinstance(reached, int) or reached < self._whole or self._hides(reached, listener):
             return True
         return any(self._news(reached, listener))
 
@@ -193,8 +200,8 @@ class Calls:
             return self._full(version, (VIRTUAL,) if virtual else ()), virtual
         known = reached if isinstance(reached, int) else self._sequence
         news = self._news(known, listener)
-        whole = not isinstance(reached, int) or known < self._whole or self._options.single
-        if self._options.partial and not whole and news:
+        whole = not isinstance(reached, int) or known < self._whole or self._hides(known, listener)
+        if self._options.partial and not self._options.single and not whole and news:
             body = write_dialog_info(self._uri, version, "partial", [row.dialog.text for row in news])
             return body, self._sequence
         shown = [row for row in self._seen_by(listener) if not row.dialog.terminated or row.changed > known]
@@ -220,6 +227,11 @@ class Calls:
             return seen
         contact = _place(listener.contact())
         return [row for row in seen if contact is None or _place(row.dialog.sender) != contact]
+
+    def _hides(self, reached: int, listener: Listener) -> bool:
+        """Whether a dialog that a subscriber may have been told of has become its own."""
+        moved = [row for row in self._rows.values() if row.moved > reached]
+        return len(moved) > len(self._seen_by(listener, moved)) if moved and not listener.selection else False
 
     def _seen_by(self, listener: Listener, rows: Iterable[_Row] | None = None) -> list[_Row]:
         """Leave out the dialogs that the subscriber has not asked for, or is party to itself (section 3.3)."""

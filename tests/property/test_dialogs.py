@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dialoginfo import dialog, info
+from dialoginfo import dialog, info, remote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -24,6 +24,7 @@ from presence.values import Aor, Publication
 
 NS = "{urn:ietf:params:xml:ns:dialog-info}"
 ALICE = Aor("alice", "example.com")
+CONTACTS = tuple(f"sip:w@127.0.0.{n}" for n in range(3))
 STATES = (*PROGRESS, "odd")
 
 dialogs = st.builds(
@@ -33,7 +34,7 @@ dialogs = st.builds(
     call_id=st.sampled_from(("", "", "c", "d")),
     local_tag=st.sampled_from(("", "l", "m")),
     remote_tag=st.sampled_from(("", "r", "s")),
-    more=st.sampled_from(("", "", "<duration>1</duration>", "<duration>2</duration>")),
+    more=st.sampled_from(("", "", "<duration>1</duration>", "<duration>2</duration>", *map(remote, CONTACTS))),
 )
 documents = st.lists(dialogs, max_size=4).map(lambda some: parse_dialog_info(info(*some).encode()))
 
@@ -143,7 +144,7 @@ def test_every_subscriber_knows_the_calls_in_the_end(
         return sorted(held.values(), key=lambda publication: publication.order)
 
     calls = Calls(ALICE.uri, source, DialogOptions(partial=partial, single=single))
-    subscribers = [Subscriber(f"sip:w@127.0.0.{n}") for n in range(3)]
+    subscribers = [Subscriber(contact) for contact in CONTACTS]
     for order, (number, document, moods) in enumerate(history):
         held.pop(number, None)
         if document is not None:
@@ -157,8 +158,9 @@ def test_every_subscriber_knows_the_calls_in_the_end(
     if single and expected:
         interest = ("terminated", "trying", "proceeding", "confirmed", "early")
         expected = [max(expected, key=lambda one: interest.index(one.state) if one.state in interest else 0)]
-    live = {one.names: one.state for one in expected if one.state != "terminated"}
     for subscriber in subscribers:
+        theirs = [one for one in expected if one.remote_target != subscriber.contact]
+        live = {one.names: one.state for one in theirs if one.state != "terminated"}
         subscriber.take(calls, lost=False)
         if partial and len({names[0] for names in live}) < len(live):
             # Several dialogs of one id: a table by id cannot hold them, and full state alone shows all.
