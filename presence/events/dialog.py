@@ -170,7 +170,8 @@ class Calls:
                 whole = max(whole, row.changed)
             elif names not in rows and row.dialog.id not in told:
                 whole = number
-        if others != self._others:
+        # An id that stands for several (section 6.1 has one) says too little in a table by id.
+        if others != self._others or (told and len({dialog.id for dialog in dialogs}) < len(rows)):
             whole = number
         news = whole > self._whole or any(row.changed == number for row in rows.values())
         self._rows, self._others, self._whole = rows, others, whole
