@@ -50,6 +50,8 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     uint16_t header_count
     uint16_t via_port       # sent-by port, 0 when absent
     uint8_t via_rport       # 1 when the top Via has an rport parameter
+    uint8_t event_selects   # 1 when Event has parameters other than id and sla
+    uint8_t shared_line     # 1 when the package is the dialog package's with the parameter sla, "dialog;sla"
     uint32_t cseq
     int64_t expires         # -1 absent; at most 2^32-1
     int64_t max_forwards    # -1 absent; at most 255
@@ -62,6 +64,9 @@ cdef struct SipMsg:         # a transient view: offsets into `buf`, nothing owne
     Span body
     uint16_t first[64]      # by HeaderId: 1 + index of the first such line, 0 when there is none
     HeaderLine headers[MAX_HEADERS]
+
+# The name of the event package that a message is about.
+cdef const char* package_of(const SipMsg* m, uint32_t* size) noexcept nogil
 
 # Returns 0 when `m` is a complete well-formed message, else m.error. Never reads past n + SCAN_SLACK,
 # leaves every field defined whatever comes in.
@@ -681,6 +686,7 @@ cdef struct OrdinaryPackage:
     uint32_t name_size, type_size
     uint32_t default_expires_s
     bint guarded                # new subscriptions take a decision
+    bint selecting          # parameters of Event say what is to be told
 
 cdef struct BeginStep:
     uint64_t row_id
@@ -824,7 +830,8 @@ cdef struct Merge:
     Kept* kept
     uint32_t* slots         # 1 + index in `seen`, by hash; 0 is free
     uint32_t mask, seen_count, kept_count
-    int last_kind
+    int last_kind, single   # `single`: the kind of which one document speaks, -1 for none
+    bint told               # and a newer document has
     size_t size             # bytes of declarations and pieces
 
 # ---- the load peer of `presence bench`: no part of the server ----

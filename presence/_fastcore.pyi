@@ -613,8 +613,14 @@ class Subscribing:
         unproven_per_target: int = ...,
         quota: Any = ...,
     ) -> None: ...
-    def serve(self, event: str, content_type: str, default_expires_s: int, guarded: bool = ...) -> None:
-        """Take subscriptions to an event package; where it is `guarded` refreshes alone, of who was let in."""
+    def serve(
+        self, event: str, content_type: str, default_expires_s: int, *, guarded: bool = ..., selecting: bool = ...
+    ) -> None:
+        """Take subscriptions to an event package.
+
+        Where it is `guarded` refreshes alone, of who was let in; where it is `selecting` by parameters of Event only
+        those without any.
+        """
     def take(
         self, requests: list[Message], now: float, new_id: Callable[[str], int]
     ) -> tuple[list[Message], Arrivals | None]:
@@ -699,12 +705,15 @@ class CutDocument:
     def piece(self, i: int) -> tuple[int, bytes, int, bytes, int, bool]:
         """Return of a child: kind, id, size of its head, text, a bit for each declaration inherited, if identified."""
 
-def merge_xml(documents: Sequence[CutDocument], before: bytes, between: bytes, after: bytes) -> bytes:
+def merge_xml(
+    documents: Sequence[CutDocument], before: bytes, between: bytes, after: bytes, *, single: int = -1
+) -> bytes:
     """Merge the pieces of documents, oldest first; their declarations stand between `before` and `between`.
 
     The newest document speaks first, and pieces are ordered by kind. Of those identified, the newest with an id
     stands, whatever kind it is of; without id all stand. Of the others equal ones stand once. Where a prefix
-    means something else on the root already, its declaration is repeated on the pieces.
+    means something else on the root already, its declaration is repeated on the pieces. Of the kind `single` only those
+    of the newest document that has any stand.
     """
 
 class LoadPlaces:

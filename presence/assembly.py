@@ -12,6 +12,7 @@ from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.awaiting import Awaiting, build_access
 from presence.clock import Clock
 from presence.config import Config
+from presence.contributing import compose_hard_state, mix
 from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.observer import Observer
@@ -95,7 +96,7 @@ class Node:
         self.config = config
         self.clock, self.tally = clock, tally
         self._store, self.documents = store, Documents(store)
-        self._registry = registry or load_packages()
+        self._registry = registry or load_packages(config)
         self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
@@ -106,7 +107,7 @@ class Node:
             self.transactions,
             tally,
             software=serve.software,
-            allow_events=", ".join(self._registry.names),
+            allow_events=", ".join(self._registry.allowed),
             dated=serve.date,
             supported="gruu" if config.presence.gruu else "",
         )
@@ -117,8 +118,9 @@ class Node:
         self.compositor = self._build_compositor(now)
         self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
         self.policy, interval_s = self.privacy.policy, config.presence.notify_interval_s
-        documents, published = self.compositor.document, self.compositor.holding.publications
+        documents, published = self.compositor.document, self.compositor.composing.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
+        compose_hard_state(self, self._registry)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -143,13 +145,13 @@ class Node:
             expires_offset_s=settings.expires_offset,
             segmenting=serve.udp_segmentation,
             datagram_most=serve.udp_max_bytes,
-            allow_events=", ".join(self._registry.names).encode(),
+            allow_events=", ".join(self._registry.allowed).encode(),
             gruu=settings.gruu,
         )
 
     def _build_compositor(self, now: float) -> Compositor:
         settings = self.config.presence
-        return Compositor(
+        compositor = Compositor(
             self._registry,
             self._store,
             Limits(settings.min_expires_publish, settings.max_expires_publish, settings.expires_offset),
@@ -159,7 +161,10 @@ class Node:
             home=self.config.server.home,
             now=now,
             changed=self._changed,
+            composition=settings.composition,
         )
+        self._mixed = mix(self.config, self._registry, compositor)
+        return compositor
 
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
@@ -218,7 +223,7 @@ class Node:
     def _acceptance(self) -> Acceptance:
         settings = self.config.presence
         supported = "Supported: gruu\r\n" if settings.gruu else ""
-        allow_events = f"Allow-Events: {', '.join(self._registry.names)}\r\n"
+        allow_events = f"Allow-Events: {', '.join(self._registry.allowed)}\r\n"
         return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
@@ -310,6 +315,7 @@ class Node:
         self.documents.tick(now)
         self.privacy.tick(now)
         self.notify.flush(now)
+        self.notify.outdate(self.compositor.composing.told())
         self.awaiting.tick(now)
         self._purge_bindings(now)
         self._store.flush()
@@ -335,6 +341,8 @@ class Node:
     def _changed(self, package: str, presentity: Any, received_at: float) -> None:
         self.privacy.published(package, presentity)
         self.notify.changed(package, presentity, received_at)
+        for mixed in self._mixed.get(package, ()):
+            self.notify.changed(mixed, presentity, received_at)
 
     def _bodies(self, presentity: Aor) -> list[bytes]:
         return [publication.body for publication in self.compositor.holding.publications(("presence", presentity))]

@@ -20,6 +20,7 @@ from presence.settings import (
     Log,
     Management,
     Presence,
+    PresenceDialoginfo,
     PresenceXml,
     Refused,
     Server,
@@ -52,6 +53,7 @@ class Config:
 
     presence: Presence = field(default_factory=Presence)
     presence_xml: PresenceXml = field(default_factory=PresenceXml)
+    presence_dialoginfo: PresenceDialoginfo = field(default_factory=PresenceDialoginfo)
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)

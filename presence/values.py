@@ -49,11 +49,14 @@ class Publication:
     """Package and presentity while it is held."""
     foreign: str | None = None
     """Its entity-tag while that is one of an earlier start."""
+    sender: str = ""
+    """Contact URI of the subscriber that is to hear nothing of it, '' for none (the column `sender`)."""
 
     def adopt(self, new: "Publication") -> None:
         """Take over the event state of a modification."""
         self.received_at, self.order = new.received_at, new.order
         self.content_type, self.body, self.document = new.content_type, new.body, new.document
+        self.sender = new.sender
 
 
 class WatcherEvent(IntEnum):

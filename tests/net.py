@@ -607,12 +607,18 @@ class Subscription:
         other.refresh()
         return other
 
+    @property
+    def package(self) -> str:
+        """The event package: Event without the parameters that do not count."""
+        name, *params = (part.strip().lower() for part in self.event.split(";"))
+        return f"{name};sla" if name == "dialog" and "sla" in params else name
+
     def owns(self, notify: Message) -> bool:
         dialog = self.dialog
         return (
             (notify.call_id, notify.to_tag) == (dialog.call_id, dialog.local_tag)
             and dialog.remote_tag in ("", notify.from_tag)
-            and (notify.event, notify.event_id) == (self.event, self.event_id)
+            and (notify.event, notify.event_id) == (self.package, self.event_id)
         )
 
     def take(self, notify: Message) -> None:

@@ -255,6 +255,19 @@ cdef bint scan_event(SipMsg* m, Span value) noexcept nogil:
             return p >= e
         if param_is(&param, b"id", 2) and not param_word(&param, m.buf, &m.event_id):
             return False
+        # Bridged line appearance (draft-anil-sipping-bla-03 section 5): a package of its own in all but its name.
+        if param_is(&param, b"sla", 3) and param.value == NULL and span_equal(m.buf, m.event, b"dialog", 6):
+            m.shared_line = True
+        elif not param_is(&param, b"id", 2):
+            m.event_selects = True
+
+
+cdef const char* package_of(const SipMsg* m, uint32_t* size) noexcept nogil:
+    if m.shared_line:
+        size[0] = 10
+        return b"dialog;sla"
+    size[0] = m.event.len
+    return m.buf + m.event.off
 
 
 cdef inline bint field(SipMsg* m, uint8_t header, Span* value) noexcept nogil:

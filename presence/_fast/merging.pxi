@@ -77,6 +77,7 @@ cdef int take_pieces(Merge* m, CutDocument document, list requalified) except -1
     cdef Kept* kept
     cdef bytes text
     cdef uint32_t i
+    cdef bint tells = False
     for i in range(document.piece_count):
         piece = &document.pieces[i]
         kept = &m.kept[m.kept_count]
@@ -85,6 +86,10 @@ cdef int take_pieces(Merge* m, CutDocument document, list requalified) except -1
             text = requalify(document, piece, conflicts)
             requalified.append(text)
             kept.text, kept.size = PyBytes_AS_STRING(text), <uint32_t>PyBytes_GET_SIZE(text)
+        if piece.kind == m.single:
+            if m.told:
+                continue
+            tells = True
         if not piece.identified:
             if meet(m, SEEN_TEXT, kept.text, kept.size) != NULL:
                 continue
@@ -94,6 +99,7 @@ cdef int take_pieces(Merge* m, CutDocument document, list requalified) except -1
         m.kept_count += 1
         if kept.kind > m.last_kind:
             m.last_kind = kept.kind
+    m.told = m.told or tells
     return 0
 
 
@@ -125,12 +131,13 @@ cdef bytes write_merged(Merge* m, bytes before, bytes between, bytes after):
     return merged
 
 
-def merge_xml(documents not None, bytes before not None, bytes between not None, bytes after not None):
+def merge_xml(documents not None, bytes before not None, bytes between not None, bytes after not None, *, int single=-1):
     """Merge the pieces of documents, oldest first; their declarations stand between `before` and `between`.
 
     The newest document speaks first, and pieces are ordered by kind. Of those identified, the newest with an id
     stands, whatever kind it is of; without id all stand. Of the others equal ones stand once. Where a prefix
-    means something else on the root already, its declaration is repeated on the pieces.
+    means something else on the root already, its declaration is repeated on the pieces. Of the kind `single` only those
+    of the newest document that has any stand.
     """
     cdef Merge m
     cdef uint64_t room[MERGE_ROOM]
@@ -152,6 +159,7 @@ def merge_xml(documents not None, bytes before not None, bytes between not None,
             raise MemoryError
     try:
         memset(&m, 0, sizeof(m))
+        m.single = single
         m.seen = <Seen*>memory
         m.kept = <Kept*>(m.seen + count)
         m.slots = <uint32_t*>(m.kept + count)

@@ -220,7 +220,8 @@ cdef class Message:
 
     @property
     def event(self):
-        return self.text(self.m.event)
+        """The event package: the token of Event, and `dialog;sla` for that with the parameter sla."""
+        return "dialog;sla" if self.m.shared_line else self.text(self.m.event)
 
     @property
     def event_id(self):

@@ -201,6 +201,8 @@ cdef class Publications:
         cdef Span tag
         cdef const char* p
         cdef const char* e
+        cdef const char* package
+        cdef uint32_t package_size
         cdef int64_t number, count
         cdef Held* held
         cdef PlainUri uri
@@ -221,7 +223,8 @@ cdef class Publications:
             return 0
         if not plain_aor(m.buf, m.uri, &uri):
             return <uint32_t>number         # the caller knows whose it is
-        if held.resource != resource_key(self.seed, m.buf + m.event.off, m.event.len, m.buf + uri.user.off,
+        package = package_of(m, &package_size)
+        if held.resource != resource_key(self.seed, package, package_size, m.buf + uri.user.off,
                                          uri.user.len, m.buf + uri.host.off, uri.host.len):
             return 0
         return <uint32_t>number
@@ -278,11 +281,14 @@ cdef class Publications:
     cdef bint note_resource(self, const SipMsg* m, set resources) except -1:
         # Whose publications a PUBLISH changes; False when that takes a closer look.
         cdef PlainUri uri
+        cdef const char* package
+        cdef uint32_t size
         if not m.is_request or m.method != M_PUBLISH:
             return True
         if not plain_aor(m.buf, m.uri, &uri):
             return False
-        resources.add(resource_key(self.seed, m.buf + m.event.off, m.event.len, m.buf + uri.user.off, uri.user.len,
+        package = package_of(m, &size)
+        resources.add(resource_key(self.seed, package, size, m.buf + uri.user.off, uri.user.len,
                                    m.buf + uri.host.off, uri.host.len))
         return True
 
@@ -306,13 +312,15 @@ cdef class Publications:
         # The type of a body that the package takes as it stands; None when the header fields want a closer look.
         cdef Span value
         cdef bytes name, kind
+        cdef uint32_t size
+        cdef const char* package = package_of(m, &size)
         if m.first[<int>H_CONTENT_TYPE] == 0 or m.first[<int>H_CONTENT_ENCODING]:
             return None
         value = m.headers[m.first[<int>H_CONTENT_TYPE] - 1].value
         for entry in self.kinds:
             name, kind = <bytes>(<tuple>entry)[0], <bytes>(<tuple>entry)[1]
             if (span_equal(m.buf, value, kind, <uint32_t>PyBytes_GET_SIZE(kind))
-                    and span_equal(m.buf, m.event, name, <uint32_t>PyBytes_GET_SIZE(name))):
+                    and size == <uint32_t>PyBytes_GET_SIZE(name) and memcmp(package, <const char*>name, size) == 0):
                 return <str>(<tuple>entry)[2]
         return None
 

@@ -38,8 +38,12 @@ cdef class Subscribing:
         self.shared = shared
         self.names, self.types, self.events = [], [], []
 
-    def serve(self, str event, str content_type, uint32_t default_expires_s, bint guarded=False):
-        """Take subscriptions to an event package; where it is `guarded` refreshes alone, of who was let in."""
+    def serve(self, str event, str content_type, uint32_t default_expires_s, *, bint guarded=False, bint selecting=False):
+        """Take subscriptions to an event package.
+
+        Where it is `guarded` refreshes alone, of who was let in; where it is `selecting` by parameters of Event only
+        those without any.
+        """
         if self.package_count == MAX_ORDINARY_PACKAGES:
             return
         cdef OrdinaryPackage* package = &self.packages[self.package_count]
@@ -53,6 +57,7 @@ cdef class Subscribing:
         package.type, package.type_size = kind, <uint32_t>len(kind)
         package.default_expires_s = default_expires_s
         package.guarded = guarded
+        package.selecting = selecting
         self.package_count += 1
 
     # ---- before the commit ----
@@ -85,13 +90,17 @@ cdef class Subscribing:
         cdef SipMsg* m = &request.m
         cdef OrdinaryPackage* package
         cdef Span accept
+        cdef uint32_t size
+        cdef const char* event = package_of(m, &size)
         cdef int i
         if not request.plain or m.method != M_SUBSCRIBE or request.origin.flow or m.body.len or m.expires == 0:
             return -1
         for i in range(self.package_count):
             package = &self.packages[i]
-            if not span_equal(m.buf, m.event, package.name, package.name_size):
+            if size != package.name_size or memcmp(event, package.name, size) != 0:
                 continue
+            if package.selecting and m.event_selects:
+                return -1
             if m.first[<int>H_ACCEPT]:
                 accept = m.headers[m.first[<int>H_ACCEPT] - 1].value
                 if not span_equal(m.buf, accept, package.type, package.type_size):

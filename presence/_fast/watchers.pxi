@@ -215,12 +215,17 @@ cdef class WatcherTable(SubscriptionHops):
         cdef Span contact
         cdef PlainUri uri
         cdef uint8_t address[16]
+        cdef const char* event
+        cdef uint32_t event_size
         if (slot == 0 or row.owner != slot or row.next_usage or row.state != ROW_ACTIVE
                 or (row.view != 1 and row.view < FIRST_FILTERED) or group.guarded or row.flags & FLAG_WITHHELD
                 or target.flow or target.link != link or m.cseq <= row.remote_cseq):
             return 0
         self.read_parts(row, &parts)
-        if parts.size[PART_ROUTE] or parts.size[PART_LOCAL_CONTACT] or not span_equal(m.buf, m.event, group.event, group.event_size):
+        event = package_of(m, &event_size)
+        if parts.size[PART_ROUTE] or parts.size[PART_LOCAL_CONTACT] or event_size != group.event_size:
+            return 0
+        if memcmp(event, group.event, event_size) != 0:
             return 0
         if not span_equal(m.buf, m.event_id, parts.at[PART_EVENT_ID], parts.size[PART_EVENT_ID]):
             return 0

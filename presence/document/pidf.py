@@ -1,30 +1,31 @@
 """Reading a published PIDF into fragments that composition can join as bytes (RFC 3863, RFC 4479).
 
-A published document is cut, not rebuilt: each child of <presence> stays byte for byte what its publisher
-wrote, because watchers look for literal text (baresip for `<basic>` and `<rpid:busy/>`). The namespace
-declarations a child inherits from its root are remembered beside it. Nothing is validated: baresip sends a
-person before the tuple and `<basic>unknown</basic>`, and the schema is not meant for that (RFC 3863
+A published document is cut, not rebuilt (`cutter`): each child of <presence> stays byte for byte what its publisher
+wrote, because watchers look for literal text (baresip for `<basic>` and `<rpid:busy/>`). Nothing is validated: baresip
+sends a person before the tuple and `<basic>unknown</basic>`, and the schema is not meant for that (RFC 3863
 section 4.4).
-
-Most bodies are read by the compiled core in one pass (`Vocabulary.cut`). What it does not know for certain to be a
-document goes to expat, which unlike lxml forgets the names it has met, and which alone says what is wrong. Expat is
-asked for the declarations only: a call for every element costs more than the reading, so `outline` finds the children,
-and expat says whether that was a document.
 """
 
-import re
 from enum import IntEnum
-from pyexpat import ExpatError, ParserCreate, errors
 from typing import Final
 
-from presence._fastcore import CutDocument, Vocabulary, outline
-from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, malformed, prepare_xml
-from presence.errors import BadRequest
+from presence._fastcore import CutDocument
+from presence.document.cutter import MAX_DECLARATIONS, MAX_FRAGMENTS, Reader
+
+__all__ = [
+    "DATA_MODEL",
+    "MAX_DECLARATIONS",
+    "MAX_FRAGMENTS",
+    "PIDF",
+    "VOCABULARY",
+    "Kind",
+    "PidfDocument",
+    "parse_odd_pidf",
+    "parse_pidf",
+]
 
 PIDF: Final = "urn:ietf:params:xml:ns:pidf"
 DATA_MODEL: Final = "urn:ietf:params:xml:ns:pidf:data-model"
-MAX_FRAGMENTS: Final = 512
-MAX_DECLARATIONS: Final = 64
 
 
 class Kind(IntEnum):
@@ -40,136 +41,29 @@ class Kind(IntEnum):
 PidfDocument = CutDocument
 """A published PIDF, cut once: places in the body, which is not held twice."""
 
-# A form feed cannot occur in XML, so it parts namespace and name without doubt.
-_PART = "\f"
-_ROOT = (PIDF, b"presence")
-_KINDS = {
-    (PIDF, b"tuple"): Kind.TUPLE,
-    (PIDF, b"note"): Kind.NOTE,
-    (DATA_MODEL, b"person"): Kind.PERSON,
-    (DATA_MODEL, b"device"): Kind.DEVICE,
-}
-# What is no URI makes stricter readers refuse the whole document a watcher gets.
-_NAMESPACE_NAME = re.compile(r"(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_USUAL_NAMES = frozenset((PIDF, DATA_MODEL, f"{PIDF}:rpid"))
-_IDENTIFIED = frozenset((Kind.TUPLE, Kind.PERSON, Kind.DEVICE))
-VOCABULARY = Vocabulary(_ROOT, _KINDS, other=Kind.OTHER, identified=_IDENTIFIED, usual=_USUAL_NAMES)
+_READER = Reader(
+    (PIDF, b"presence"),
+    {
+        (PIDF, b"tuple"): Kind.TUPLE,
+        (PIDF, b"note"): Kind.NOTE,
+        (DATA_MODEL, b"person"): Kind.PERSON,
+        (DATA_MODEL, b"device"): Kind.DEVICE,
+    },
+    other=Kind.OTHER,
+    identified=(Kind.TUPLE, Kind.PERSON, Kind.DEVICE),
+    usual=(f"{PIDF}:rpid",),
+    called=("Presence Document", "PIDF"),
+)
+
+VOCABULARY = _READER.vocabulary
 """What the compiled reader knows of presence documents."""
-
-_NORMALISED = re.compile(rb"[&\t\r\n]")
-_UNPREFIXED = re.compile(rb"<[^\s/>:!?]+[\s/>]")
-
-Scope = dict[str, str]
-"""Prefix ('' for the default) to namespace name."""
-
-Piece = tuple[int, bytes, int, bytes, int, bool]
-"""Kind, id, size of the head, text, a bit for each declaration inherited, whether its kind is identified."""
 
 
 def parse_pidf(body: bytes) -> PidfDocument:
     """Cut a published body; raises `BadRequest` when it is not well-formed or not a presence document."""
-    document = VOCABULARY.cut(body)
-    return parse_odd_pidf(body) if document is None else document
+    return _READER.read(body)
 
 
 def parse_odd_pidf(body: bytes) -> PidfDocument:
     """Cut any body with expat, to the same result."""
-    text = prepare_xml(body)
-    depth, elements = outline(text)
-    if depth > MAX_DEPTH:
-        raise BadRequest(f"XML Nested Deeper than {MAX_DEPTH} Elements")
-    if len(elements) - 1 > MAX_FRAGMENTS:
-        raise BadRequest(f"More than {MAX_FRAGMENTS} Elements in Presence Document")
-    scopes = _read_declarations(text)
-    (start, name_end, *_), *children = elements
-    cutter = _Cutter(text, scopes.get(start, {}))
-    if cutter.expand(text[start + 1 : name_end], {}) != _ROOT:
-        raise BadRequest("Body Is Not a PIDF Document")
-    pieces = [cutter.cut(*child, scopes.get(child[0], {})) for child in children]
-    return PidfDocument(cutter.declared, pieces)
-
-
-def _read_declarations(text: bytes) -> dict[int, Scope]:
-    """Read a document to its end; return what its elements declare, by where they begin."""
-    scopes: dict[int, Scope] = {}
-    expat = ParserCreate("utf-8", _PART)
-
-    def declare(prefix: str | None, uri: str | None) -> None:
-        if uri and uri not in _USUAL_NAMES and _NAMESPACE_NAME.fullmatch(uri) is None:
-            raise BadRequest("Namespace Name Is Not a URI")
-        scopes.setdefault(expat.CurrentByteIndex, {})[prefix or ""] = uri or ""
-
-    expat.StartNamespaceDeclHandler = declare
-    try:
-        expat.Parse(text, True)
-    except ExpatError as error:
-        raise malformed(error.lineno, errors.messages[error.code]) from None
-    except UnicodeError:
-        raise BadRequest("XML Body Is Not Valid UTF-8") from None
-    finally:
-        # The handler holds the parser, which holds the handler: untie the knot.
-        expat.StartNamespaceDeclHandler = None
-    return scopes
-
-
-def _declaration(prefix: bytes, uri: bytes) -> bytes:
-    return b' xmlns:%b="%b"' % (prefix, uri)
-
-
-def _read_id(quoted: bytes) -> str:
-    """Return the value of an attribute; an xs:ID is compared after its white space is collapsed."""
-    if _NORMALISED.search(quoted) is None:
-        return quoted[1:-1].decode().strip()
-    values: list[str] = []
-    expat = ParserCreate("utf-8")
-    expat.StartElementHandler = lambda _, attributes: values.append(attributes["id"])
-    expat.Parse(b"<x id=%b/>" % quoted, True)
-    return values[0].strip()
-
-
-class _Cutter:
-    """Cuts the children out of one body."""
-
-    def __init__(self, body: bytes, root: Scope) -> None:
-        if len(root) > MAX_DECLARATIONS:
-            raise BadRequest("Too Many Namespace Declarations")
-        # Reported or not, this prefix is bound everywhere.
-        root.pop("xml", None)
-        self._body = body
-        self._root = root
-        self._default = root.get("", "")
-        self.declared = [(p.encode(), escape(uri).encode()) for p, uri in root.items() if p]
-        """Prefix and namespace name of what the children may inherit."""
-        self._inherited_bytes = 0
-
-    def expand(self, name: bytes, own: Scope) -> tuple[str, bytes]:
-        """Return the namespace name and the local part of an element's name."""
-        prefix, _, local = name.rpartition(b":")
-        key = prefix.decode()
-        return own.get(key, self._root.get(key, "")), local
-
-    def cut(self, start: int, name_end: int, id_start: int, id_end: int, end: int, own: Scope) -> Piece:
-        """Cut out one child with its own declarations."""
-        body = self._body
-        kind = _KINDS.get(self.expand(body[start + 1 : name_end], own), Kind.OTHER)
-        identity = _read_id(body[id_start:id_end]) if id_end else ""
-        head, text = body[start:name_end], body[start:end]
-        if self._default != PIDF and "" not in own and (self._default or _UNPREFIXED.search(text)):
-            # Keeps unprefixed names what they were: composed roots default to PIDF.
-            declaration = f' xmlns="{escape(self._default)}"'.encode()
-            self._account(declaration)
-            text = head + declaration + text[len(head) :]
-            head += declaration
-        inherits = 0
-        for bit, (prefix, uri) in enumerate(self.declared):
-            # As text, for a prefix may stand in values and content as well.
-            if prefix in text and prefix.decode() not in own:
-                inherits |= 1 << bit
-                self._account(_declaration(prefix, uri))
-        return kind, identity.encode(), len(head), text, inherits, kind in _IDENTIFIED
-
-    def _account(self, declaration: bytes) -> None:
-        # Each may have to be repeated on its fragment: a small body must not compose to a huge one.
-        self._inherited_bytes += len(declaration)
-        if self._inherited_bytes > MAX_BODY_BYTES:
-            raise BadRequest("Too Many Namespace Declarations")
+    return _READER.read_odd(body)

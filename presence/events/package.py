@@ -1,8 +1,9 @@
 """What the framework asks of an event package (RFC 6665 section 5); it knows none by name."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from presence._fastcore import Message
 from presence.values import Aor, Publication
 
 
@@ -39,6 +40,56 @@ class Withholding(Protocol):
         """Return what a watcher is shown that waits for approval (`pending`), or that must not know it is blocked."""
 
 
+@runtime_checkable
+class Absorbing(Protocol):
+    """What an event package has beside when a publication is not simply replaced by the body of a PUBLISH."""
+
+    def absorb(self, old: object | None, body: bytes) -> bytes:
+        """Return the body that is held of it; `old` is what was read of the publication's body before, None at first.
+
+        Raises `BadRequest`.
+        """
+
+
+@runtime_checkable
+class Addressing(Protocol):
+    """What an event package has beside when a SUBSCRIBE says otherwise than by its Request-URI whom it asks about."""
+
+    def subscribed(self, request: Message, home: str) -> Aor:
+        """Return the presentity; raises `BadRequest`. `home` stands for a domain that is not named."""
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """What an event package has beside when who publishes may be a subscriber that needs no NOTIFY of it."""
+
+    def sender(self, request: Message) -> str:
+        """Return the Contact URI of that subscriber, '' for none."""
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """What an event package has beside when subscribers choose what they are told (RFC 6665 section 5.4.3)."""
+
+    selectable: tuple[str, ...]
+    """Types of bodies that SUBSCRIBE may carry, lower case."""
+
+    def select(self, parameters: Mapping[str, str], body: bytes, kept: bytes) -> bytes:
+        """Return what to keep of a SUBSCRIBE as `Listener.selection`, over restarts too; raises SipError.
+
+        `parameters` are those of Event, names in lower case; `body` is b"" when there is none; `kept` is what was
+        kept of the subscription so far.
+        """
+
+
+@runtime_checkable
+class Parting(Protocol):
+    """What an event package has beside when watchers are told once how a publication ended."""
+
+    def parting(self, presentity: Aor, document: object) -> object | None:
+        """Return what stands for a publication that has just ended in the next document, None for nothing."""
+
+
 class Listener(NamedTuple):
     """One subscriber of a resource whose subscribers each have documents of their own."""
 
@@ -48,7 +99,9 @@ class Listener(NamedTuple):
     """What the policy lets it see (`policy.decision`)."""
     watcher: Callable[[], Aor]
     selection: bytes = b""
-    """The body of its SUBSCRIBE."""
+    """What was kept of its SUBSCRIBE (`Selecting`)."""
+    contact: Callable[[], str] = str
+    """Where its NOTIFYs go: the Contact URI of its SUBSCRIBE."""
 
 
 class Narrator(Protocol):

@@ -27,8 +27,13 @@ class Registry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names in order, for Allow-Events (RFC 6665 section 8.2.2)."""
+        """The names in order."""
         return tuple(sorted(self._packages))
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The event types, which are names without parameters, for Allow-Events (RFC 6665 section 8.2.2)."""
+        return tuple(sorted({name.partition(";")[0] for name in self._packages}))
 
     def templates_of(self, name: str) -> tuple[EventPackage, ...]:
         """The template packages whose state is the watchers of that package (RFC 3857 section 3)."""

@@ -15,8 +15,9 @@ from presence.errors import (
     UnknownEntityTag,
     UnsupportedMediaType,
 )
-from presence.events.package import EventPackage
+from presence.events.package import EventPackage, Sparing
 from presence.events.registry import Registry
+from presence.publication.composing import Composing, Composition, absorbed
 from presence.publication.holding import Holding, Limits, Resource
 from presence.publication.operation import TABLE, Operation
 from presence.publication.ordinary import Ordinary
@@ -46,6 +47,7 @@ class Compositor:
         home: str = "",
         now: float,
         changed: Changed,
+        composition: Composition = "merge",
     ) -> None:
         self._registry = registry
         self._store = store
@@ -57,6 +59,8 @@ class Compositor:
         """One change at a time for each presentity and package."""
         self.holding = Holding(endpoint.transactions, limits, quota, now)
         self.tags = self.holding.tags
+        self.composing = Composing(self.holding, composition)
+        """What goes into the documents."""
         self._ordinary = Ordinary(registry, store, endpoint, self.holding, self.lanes, changed)
         self._missing: set[int] = set()
 
@@ -79,7 +83,7 @@ class Compositor:
             raise NotFound
         package = self._registry.get(request.event)
         if package is None or not package.publishable:
-            raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
+            raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.allowed)),))
         resource = (package.name, presentity)
         if self.lanes.enter(resource):
             self._attempt(transaction, package, resource, now)
@@ -146,7 +150,7 @@ class Compositor:
             done = partial(self._removed, transaction, resource, old, etag, now)
         else:
             new = self._read(request, package, body, old, now)
-            values = (int(until), int(now), new.order, new.content_type, body)
+            values = (int(until), int(now), new.order, new.content_type, new.body)
             write = ("presentity_modify", (old.row_id, etag, *values))
             done = partial(self._modified, transaction, resource, old, new, etag, until)
         self._store.submit((write,), done)
@@ -156,12 +160,14 @@ class Compositor:
     ) -> Publication:
         """Step 5: the event state a request carries."""
         content_type = self._content_type(request, package)
+        body = absorbed(package, old, body)
         if old is not None and old.body == body and old.content_type == content_type:
             # Many clients send the whole body again only to refresh it.
             document = old.document
         else:
             document = package.read(content_type, body)
-        return Publication(now, self.holding.next_order(), content_type, body, document)
+        sender = package.sender(request) if isinstance(package, Sparing) else ""
+        return Publication(now, self.holding.next_order(), content_type, body, document, sender=sender)
 
     def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:
         if expires_s:
@@ -179,7 +185,7 @@ class Compositor:
         package, (username, domain) = resource
         until = new.received_at + expires_s
         key = (new.row_id, username, domain, package, etag)
-        sender = quota.sender(transaction.request)
+        sender = new.sender or quota.sender(transaction.request)
         values = (int(until), int(new.received_at), new.order, new.content_type, new.body, sender, None)
         done = partial(self._inserted, transaction, resource, new, etag, until)
         try:
@@ -297,10 +303,15 @@ class Compositor:
         if error is not None:
             self._refused(transaction, resource, old)
             return
-        self.holding.forget(resource, old)
+        self._forget(resource, old, now)
         self._accept(transaction, etag, 0)
-        self._changed(*resource, now)
         self.lanes.leave(resource)
+
+    def _forget(self, resource: Resource, publication: Publication, now: float) -> None:
+        """Hold a publication no more, after the commit, and let its watchers know."""
+        self.composing.part(self._registry.get(resource[0]), resource, publication)
+        self.holding.forget(resource, publication)
+        self._changed(*resource, now)
 
     def _accept(self, transaction: ServerTransaction, etag: str, expires_s: float) -> None:
         shown = max(0, round(expires_s) - self._limits.expires_offset_s)
@@ -324,7 +335,7 @@ class Compositor:
 
     def document(self, package: EventPackage, presentity: Aor) -> bytes:
         """Return the composed document of a presentity, valid also when nothing is published."""
-        return package.compose(presentity, self.holding.publications((package.name, presentity)))
+        return self.composing.document(package, presentity)
 
     def counts(self) -> dict[str, int]:
         """Return the number of publications by package."""
@@ -363,8 +374,7 @@ class Compositor:
 
     def _expired(self, resource: Resource, publication: Publication, now: float, error: StoreError | None) -> None:
         if error is None:
-            self.holding.forget(resource, publication)
-            self._changed(*resource, now)
+            self._forget(resource, publication, now)
         else:
             # It comes up again.
             self.tags.give(publication.number)

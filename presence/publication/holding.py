@@ -133,6 +133,7 @@ class Holding:
             resource = (package.name, Aor(str(username), intern(str(domain))))
             publication.number = self.tags.reserve()
             publication.foreign = str(etag)
+            publication.sender = str(sender or "")
             self.quota.restore(publication.number, sender)
             self.keep(resource, publication, float(expires or 0), foreign=True)
 

@@ -9,6 +9,7 @@ from sys import intern
 
 from presence._fastcore import Message, Renewals
 from presence.errors import StoreError
+from presence.events.package import Absorbing, Sparing
 from presence.events.registry import Registry
 from presence.publication.holding import Holding, Resource
 from presence.sip.endpoint import Endpoint, ServerTransaction
@@ -39,8 +40,11 @@ class Ordinary:
         self._lanes = lanes
         self._changed = changed
         self._documents: dict[str, Callable[[str, bytes], object]] = {}
+        self._senders: dict[str, Callable[[Message], str]] = {}
         for package in map(registry.get, registry.names):
-            if package is not None:
+            if package is not None and not isinstance(package, Absorbing):
+                if isinstance(package, Sparing):
+                    self._senders[package.name] = package.sender
                 self._documents[package.name] = package.read
                 for content_type in package.publishable:
                     self._tags.serve(package.name, intern(content_type))
@@ -81,7 +85,10 @@ class Ordinary:
                 self._tags.give(number)
                 ServerTransaction(self._endpoint, request).refuse(error)
                 continue
-            news.append((resource, old, Publication(now, order, content_type, body, document)))
+            new = Publication(now, order, content_type, body, document)
+            if resource[0] in self._senders:
+                new.sender = self._senders[resource[0]](request)
+            news.append((resource, old, new))
         if batch.requests:
             try:
                 self._store.submit(batch.writes, partial(self._renewed, batch, news, now))

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import cast, get_type_hints
 
 from presence.settings.auth import Auth
+from presence.settings.dialoginfo import PresenceDialoginfo
 from presence.settings.dns import Dns
 from presence.settings.limits import Limits
 from presence.settings.operation import Database, Http, Log
@@ -22,6 +23,7 @@ from presence.settings.xcap_client import Management, XcapClient
 SECTIONS: Mapping[str, type] = {
     "presence": Presence,
     "presence_xml": PresenceXml,
+    "presence_dialoginfo": PresenceDialoginfo,
     "server": Server,
     "limits": Limits,
     "tls": Tls,
@@ -66,6 +68,7 @@ __all__ = [
     "Log",
     "Management",
     "Presence",
+    "PresenceDialoginfo",
     "PresenceXml",
     "Refused",
     "Server",

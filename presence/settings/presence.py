@@ -69,6 +69,30 @@ class Presence:
         "What becomes of a subscription whose NOTIFY got a failure without Retry-After that is not among those "
         "for which RFC 6665 section 4.2.2 demands removal (404, 405, 410, 416, 480-485, 489, 501, 604).",
     )
+    composition: Literal["merge", "newest"] = key(
+        "merge",
+        "What of a presentity's publications watchers see: all of them merged (RFC 3903 section 6, RFC 4479), or the "
+        "newest of each event package alone, for publishers that leave stale ones behind.",
+    )
+    persons: Literal["all", "newest"] = key(
+        "all",
+        "Which <person> elements of several publications watchers see: all, which says that the state of the person "
+        "is ambiguous (RFC 4479 section 3.2), or those of the newest publication that has any.",
+    )
+    mix_dialog_presence: bool = key(
+        False,
+        "Let calls that are published as event dialog show in presence too, as a person on the phone.",
+    )
+    notify_offline_body: bool = key(
+        True,
+        "Tell watchers of a presentity for whom nothing is published a document that says closed. False sends NOTIFYs "
+        "without a body then, as OpenSIPS does unless told otherwise; RFC 3856 section 6.6 wants a document.",
+    )
+    bla_fix_remote_target: bool = key(
+        True,
+        "In bodies published as dialog;sla let the identity of the remote party stand for its target, as Polycom "
+        "phones need it to pick a call up.",
+    )
     waiting_subs_daysno: int = key(
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
     )
@@ -94,6 +118,7 @@ class Presence:
     )
 
     OBSOLETE: ClassVar[Mapping[str, str]] = {
+        "bla_presentity_spec": "there is no script; see presence_xml.bla_presentity",
         "db_url": "the database is database.path",
         "presentity_table": "the tables have fixed names",
         "active_watchers_table": "the tables have fixed names",
@@ -108,9 +133,24 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceXml:
-    """The packages presence and presence.winfo."""
+    """The packages presence, presence.winfo and dialog;sla."""
 
     force_active: bool = key(False, "Accept every watcher; true is the same as server.policy = open.")
+    pidf_manipulation: bool = key(
+        True,
+        "Compose the presence document that a presentity keeps by XCAP (RFC 4827) with what is published, as the "
+        "oldest publication.",
+    )
+    generate_offline_body: bool = key(
+        False,
+        "Tell watchers once how a publication ended: with its tuple, closed. False shows only what is left.",
+    )
+    disable_bla: bool = key(False, "Do not serve the package dialog;sla (bridged line appearance).")
+    bla_presentity: Literal["contact", "request-uri", "to"] = key(
+        "contact",
+        "Where a SUBSCRIBE to dialog;sla names the line: the user of Contact at the domain of From, the Request-URI "
+        "or To.",
+    )
     xcap_server: tuple[str, ...] = key(
         (),
         "XCAP servers documents are fetched from, asked in turn until one has it. A server named without a path has "

@@ -7,8 +7,8 @@ from presence.events.package import Listener, Narrator
 from presence.sip.headers import read_aor
 from presence.values import Aor
 
-PART_REMOTE = 3
-"""Where `Fanout.dialog` has the watcher's From."""
+PART_URI, PART_REMOTE = 0, 3
+"""Where `Fanout.dialog` has the watcher's Contact and From."""
 
 
 class Individual:
@@ -39,10 +39,18 @@ class Individual:
 
     def listener(self, slot: int) -> Listener:
         """Describe the subscriber."""
-        return Listener(slot, self._table.facts(slot).view, lambda: self._watcher(slot))
+        return Listener(
+            slot,
+            self._table.facts(slot).view,
+            lambda: self._watcher(slot),
+            contact=lambda: self._part(slot, PART_URI),
+        )
 
     def _watcher(self, slot: int) -> Aor:
-        return read_aor(self._table.dialog(slot)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+        return read_aor(self._part(slot, PART_REMOTE))
+
+    def _part(self, slot: int, part: int) -> str:
+        return self._table.dialog(slot)[part].decode("utf-8", "surrogateescape")
 
     def reached(self, slots: Iterable[int]) -> list[object | None]:
         """Return how far those are that have been told something."""
@@ -65,6 +73,11 @@ class Individual:
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""
         self._told.pop(slot, None)
+
+
+def whole_tail(content_type: str, body: bytes) -> bytes | None:
+    """Return what a NOTIFY has behind Subscription-State, None when it has no body."""
+    return tail(content_type, body) if body else None
 
 
 def tail(content_type: str, body: bytes) -> bytes:

@@ -13,7 +13,7 @@ from presence.errors import (
     Unavailable,
     UnknownSubscription,
 )
-from presence.events.package import EventPackage
+from presence.events.package import Addressing, EventPackage
 from presence.events.registry import Registry
 from presence.policy.decision import Policy
 from presence.sip.endpoint import ServerTransaction
@@ -84,11 +84,11 @@ class Notifier:
         request = transaction.request
         package = self._registry.get(request.event)
         if package is None:
-            raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.names)),))
+            raise BadEvent(headers=(("Allow-Events", ", ".join(self._registry.allowed)),))
         if request.to_tag:
             self._inside_dialog(transaction, package, now)
             return
-        presentity = self._presentity(request)
+        presentity = self._presentity(request, package)
         try:
             self._beginning.begin(transaction, package, presentity, read_dialog(request), 0, now)
         except NotLocated as missing:
@@ -100,7 +100,7 @@ class Notifier:
         except Exception as error:
             transaction.refuse(error)
 
-    def _presentity(self, request: Message) -> Aor:
+    def _presentity(self, request: Message, package: EventPackage) -> Aor:
         """Return whom a SUBSCRIBE outside a dialog asks about; raises NotFound and BadRequest."""
         if ";gr=" in request.uri and _OUR_USER.match(request.uri):
             # Our Contact of another dialog: the same device, so the same resource (RFC 6665 section 4.5.1).
@@ -110,7 +110,10 @@ class Notifier:
             if not slot:
                 raise NotFound
             return self._notify.resource_of(slot).presentity
-        presentity = read_address(request, self._limits.home)
+        if isinstance(package, Addressing):
+            presentity = package.subscribed(request, self._limits.home)
+        else:
+            presentity = read_address(request, self._limits.home)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
         return presentity

@@ -10,7 +10,7 @@ from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
 from presence.policy.view import Shown
-from presence.subscription.individual import Individual, tail
+from presence.subscription.individual import Individual, whole_tail
 from presence.subscription.views import Views
 from presence.subscription.watching import Watching
 from presence.tally import Tally
@@ -76,7 +76,7 @@ class Notify:
         self._sending: list[float] = []
         self._interval_s = interval_s
         self._quiet_until: dict[Resource, float] = {}
-        self._shown: tuple[Resource, Shown] | None = None
+        self._shown: tuple[Resource, Shown | None] | None = None
         self.finals: dict[int, int] = {}
         """Resources by the slots whose final NOTIFY, which may have a document, is not done."""
         self.on_resource: Callable[[Resource, bool], None] = lambda resource, there: None
@@ -178,6 +178,13 @@ class Notify:
             resource.stale = True
             self._changed.setdefault(resource, received_at)
 
+    def outdate(self, keys: Iterable[tuple[str, Aor]]) -> None:
+        """Note that documents would be others by now, without telling anybody who has been told."""
+        for key in keys:
+            resource = self.find(key)
+            if resource is not None:
+                resource.stale = True
+
     def changed_all(self, now: float) -> None:
         """Tell every watcher the present state: after a start nobody knows what they were told last."""
         for resource in self.all():
@@ -189,6 +196,9 @@ class Notify:
         resource = self._resources[package].get(presentity)
         if resource is not None:
             resource.stale, resource.told = True, None
+            if resource.narrator is not None:
+                for slot in self._table.group_slots(resource.gid):
+                    self.individual.again(slot)
             self._changed.setdefault(resource, now)
 
     def all(self) -> Iterator[Resource]:
@@ -260,7 +270,7 @@ class Notify:
             return number or resource.views.add(decision.permissions, self._whole(resource))
         if view in (POLITE, UNDECIDED) and not resource.withheld >> view & 1 and isinstance(package, Withholding):
             body = package.withhold(resource.presentity, pending=view == UNDECIDED)
-            self._table.set_body(resource.gid, view, tail(package.content_type, body))
+            self._table.set_body(resource.gid, view, whole_tail(package.content_type, body))
             resource.withheld |= 1 << view
         return view
 
@@ -270,9 +280,10 @@ class Notify:
             return 0 if resource.views is None else resource.views.find(decision.permissions)
         return decision.view
 
-    def _whole(self, resource: Resource) -> Shown:
+    def _whole(self, resource: Resource) -> Shown | None:
         if self._shown is None or self._shown[0] is not resource:
-            self._shown = (resource, Shown(self._documents(resource.package, resource.presentity)))
+            document = self._documents(resource.package, resource.presentity)
+            self._shown = (resource, Shown(document) if document else None)
         return self._shown[1]
 
     def running(self) -> list[int]:
@@ -299,7 +310,7 @@ class Notify:
         self._shown = None
         self._tally.bodies["composed"] += 1
         # The table has the one copy of what watchers were told, and says whether this is news.
-        news = self._table.set_body(resource.gid, WHOLE, tail(resource.package.content_type, document))
+        news = self._table.set_body(resource.gid, WHOLE, whole_tail(resource.package.content_type, document))
         resource.stale = False
         if resource.views and resource.views.render(document):
             resource.news = True

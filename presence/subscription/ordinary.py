@@ -9,6 +9,7 @@ from functools import partial
 
 from presence._fastcore import Arrivals, Fanout, Message, Subscribing
 from presence.errors import StoreError
+from presence.events.package import Addressing, Selecting
 from presence.events.registry import Registry
 from presence.policy.decision import OPEN, Policy
 from presence.sip.endpoint import Endpoint, ServerTransaction
@@ -60,9 +61,10 @@ class Ordinary:
         )
         for name in registry.names:
             package = registry.get(name)
-            if package is not None and not package.watches:
-                guarded = package.authorised and policy is not OPEN
-                self._subscribing.serve(name, package.content_type, package.default_expires_s, guarded)
+            if package is not None and not package.watches and not isinstance(package, Addressing):
+                guarded, selecting = package.authorised and policy is not OPEN, isinstance(package, Selecting)
+                kind, default_s = package.content_type, package.default_expires_s
+                self._subscribing.serve(name, kind, default_s, guarded=guarded, selecting=selecting)
 
     def handle(self, requests: list[Message], now: float) -> list[Message]:
         """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""
@@ -110,13 +112,21 @@ class Ordinary:
     def _tell(self, slots: list[int], resources: set[Resource]) -> None:
         """Queue a NOTIFY for each slot; a resource whose document cannot be made keeps nobody else waiting."""
         broken: dict[Resource, Exception] = {}
+        told_apart = False
         for resource in resources:
             try:
-                self._notify.freshen(resource)
+                if resource.narrator is None:
+                    self._notify.freshen(resource)
+                else:
+                    told_apart = True
             except Exception as error:
                 broken[resource] = error
         if broken:
             slots = [slot for slot in slots if self._notify.resource_of(slot) not in broken]
+        if told_apart:
+            for slot in slots:
+                if self._notify.resource_of(slot).narrator is not None:
+                    self._notify.individual.again(slot)
         self._subscribing.tell(slots)
         for failure in broken.values():
             raise failure

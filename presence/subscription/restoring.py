@@ -1,7 +1,7 @@
 """What the compiled loader asks once for all rows that have it in common."""
 
 from presence.errors import SipError
-from presence.events.package import EventPackage
+from presence.events.package import EventPackage, Narrating
 from presence.events.registry import Registry
 from presence.policy.decision import Policy
 from presence.sip.headers import parse_uri, split_values
@@ -45,7 +45,9 @@ class Resources(dict[str, Presentities | None]):
         """Return the package's resources, None when its rows take a closer look."""
         package = self._registry.get(event)
         known = None
-        if package is not None and not package.watches and (self._everybody or not package.authorised):
+        # How far each subscriber is, where that is kept, is read row by row.
+        ordinary = package is not None and not isinstance(package, Narrating)
+        if package is not None and ordinary and (self._everybody or not package.authorised):
             known = Presentities(self._notify, package, let_in=package.authorised)
         self[event] = known
         return known

@@ -8,7 +8,7 @@ from presence._fastcore import Fanout
 from presence.policy.decision import FILTERED
 from presence.policy.permission import Permissions
 from presence.policy.view import Shown
-from presence.subscription.individual import tail
+from presence.subscription.individual import whole_tail
 from presence.tally import Tally
 
 MOST = 4096
@@ -38,8 +38,11 @@ class Views:
         """Return the number of a view, `NOTHING` when nobody is shown it."""
         return self._numbers.get(permissions, NOTHING)
 
-    def add(self, permissions: Permissions, shown: Shown) -> int:
-        """Number a new view and let the table have it; return `NOTHING` when there are too many to have another."""
+    def add(self, permissions: Permissions, shown: Shown | None) -> int:
+        """Number a new view of a document (None: there is none) and let the table have it.
+
+        Returns `NOTHING` when there are too many to have another.
+        """
         number = FILTERED + len(self._numbers)
         if number in self._permissions or number >= MOST:
             self.sweep()
@@ -63,11 +66,11 @@ class Views:
         self.sweep()
         if not self._numbers:
             return False
-        shown = Shown(document)
+        shown = Shown(document) if document else None
         news = [number for number in self._permissions if self._set(number, shown)]
         return bool(news)
 
-    def _set(self, number: int, shown: Shown) -> bool:
+    def _set(self, number: int, shown: Shown | None) -> bool:
         self._tally.bodies["filtered"] += 1
-        body = shown.render(self._permissions[number])
-        return self._table.set_body(self._gid, number, tail(self._content_type, body))
+        body = b"" if shown is None else shown.render(self._permissions[number])
+        return self._table.set_body(self._gid, number, whole_tail(self._content_type, body))

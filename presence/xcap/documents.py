@@ -5,7 +5,7 @@ told: a change of ours comes by the same way as one of another XCAP server's, on
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from presence.errors import PresenceError, StoreError
@@ -96,6 +96,13 @@ class Documents:
                 stored = _stored(Place(owner, auid), row_id, doc_uri, b"", *rest)
                 found[stored.key] = _newer(found.get(stored.key), stored)
         return list(found.values())
+
+    def owners(self, auid: str) -> Iterator[Aor]:
+        """Return the users that have documents of an application usage."""
+        for username, domain in self._store.read("xcap_owners", (number_of(auid),)):
+            owner = _owner(username, domain)
+            if owner is not None:
+                yield owner
 
     @property
     def kept(self) -> tuple[int, int]:

@@ -6,6 +6,8 @@ docs/clients.md says which line is which test.
 import pytest
 import sip
 from captured import publish, shown, the_notify, wire
+from dialoginfo import KIND, dialog, info, publish_calls
+from lxml import etree
 from net import Agent, Network, Subscription
 
 # ---- Jitsi ----
@@ -101,13 +103,18 @@ def yealink_line(**fields: str) -> bytes:
 @pytest.mark.parametrize(
     "phone", ["Yealink SIP-T46G 28.82.0.20", "D-Link DPH-150S", "polycomVVX-VVX_400-UA/5.8.5.1256"]
 )
-def test_phones_that_watch_lines_hear_what_there_is_instead(yealink: Agent, phone: str) -> None:
-    """`dialog` is the default of their lamps; with Allow-Events in the 489 an operator sees what to set."""
-    line = yealink_line(event="dialog", accept="application/dialog-info+xml", more=f"Server: {phone}")
-    response = yealink.ask(line)
-    assert response.status == 489
-    assert "presence" in (response.header("Allow-Events") or "")
-    assert yealink.notifies == []
+def test_phones_that_watch_lines_see_a_call_begin_and_end(net: Network, yealink: Agent, phone: str) -> None:
+    """`dialog` is the default of their lamps; full state each time is what all of them read."""
+    line = yealink_line(event="dialog", accept=KIND, more=f"Server: {phone}\nSupported:")
+    assert yealink.ask(line).status == 200
+    calls = publish_calls(net.agent("alice"))
+    names = {"call_id": "Y2Vh@10.0.0.7", "local_tag": "1", "remote_tag": "2", "direction": "recipient"}
+    for state in ("early", "confirmed", "terminated"):
+        calls.publish(body=info(dialog("Y2Vh@10.0.0.7", state, **names)), expires=1800)
+    documents = [etree.fromstring(notify.body) for notify in yealink.notifies]
+    assert [(d.get("version"), d.get("state")) for d in documents] == [(str(n), "full") for n in range(4)]
+    assert ["".join(d.itertext()) for d in documents] == ["", "early", "confirmed", "terminated"]
+    assert documents[1][0].get("direction") == "recipient"
 
 
 @pytest.mark.parametrize("event", ["call-info", "line-seize", "as-feature-event", "call-completion"])

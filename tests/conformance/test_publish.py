@@ -195,7 +195,7 @@ def test_rfc3261_8_2_2_1_other_scheme_is_416(alice: Agent, uri: str) -> None:
 # ---- step 2: the event package ----
 
 
-@pytest.mark.parametrize("heads", [("Event: dialog",), ("Event: presence.winfo",), ("Event: Presence",), ()])
+@pytest.mark.parametrize("heads", [("Event: reg",), ("Event: presence.winfo",), ("Event: Presence",), ()])
 def test_rfc3903_6_2_unknown_event_is_489_with_allow_events(alice: Agent, heads: tuple[str, ...]) -> None:
     response = publish(alice, *heads, f"Content-Type: {PIDF}", body=sip.pidf())
     assert response.status == 489
@@ -389,7 +389,7 @@ def test_rfc3903_6_6_answer_has_no_record_route_and_makes_no_dialog(alice: Agent
 
 FAULTS = {
     404: ("uri", "sip:alice@example.net"),
-    489: ("Event", "Event: dialog"),
+    489: ("Event", "Event: reg"),
     412: ("SIP-If-Match", "SIP-If-Match: stale"),
     423: ("Expires", "Expires: 1"),
     415: ("Content-Type", "Content-Type: text/plain"),

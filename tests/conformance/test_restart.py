@@ -400,7 +400,7 @@ def test_second_subscription_in_a_dialog_of_opensips(net: Network, alice: Agent,
 def test_rows_that_cannot_be_served_harm_no_others(net: Network, bob: Agent) -> None:
     good = bob.subscribe()
     wrong: list[dict[str, object]] = [
-        {"event": "dialog"},
+        {"event": "line-seize"},
         {"status": 4},
         {"contact": "sip:bob@phone.example.com"},
         {"contact": "rubbish"},

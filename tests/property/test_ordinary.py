@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import sip
+from dialoginfo import dialog, info, remote
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from net import Agent, Network
@@ -41,11 +42,13 @@ PUBLISH_EVENTS = (
     *("Event: presence",) * 8,
     *("o: presence", "Event: presence;x=y", "event : presence", "Event: Presence", "Event: message-summary"),
     *("Event: presence.winfo", "Event: nonsense", ""),
+    *("Event: dialog", "Event: dialog", "Event: dialog;sla", "Event: dialog; sla", "Event: dialog;x=y"),
 )
 SUBSCRIBE_EVENTS = (
     *("Event: presence",) * 8,
     *("o: presence", "Event: presence;id=7", "Event: presence;id=7", "Event: message-summary", "Event: presence.winfo"),
     *("Event: nonsense", "", "Event: presence;a=b;id=8"),
+    *("Event: dialog", "Event: dialog", "Event: dialog;sla", "Event: dialog; sla", "Event: dialog;id=7", "o: dialog"),
 )
 EXPIRES = (
     *("Expires: 600",) * 6,
@@ -57,6 +60,8 @@ BODIES = (
     *("",) * 5,
     *(sip.pidf("one"), sip.pidf("two", tuple_id="b"), sip.pidf("three", tuple_id="c")),
     *(SUMMARY, "<presence", "x"),
+    *(info(dialog("1", "early")), info(dialog("1"), dialog("2", "trying")), info(dialog("1", "terminated"))),
+    *(info(dialog("3"), state="partial"), info(dialog("3", "terminated"), state="partial"), "<dialog-info/>"),
 )
 TYPES = (
     *("Content-Type: application/pidf+xml",) * 8,
@@ -66,6 +71,7 @@ TYPES = (
         "Content-Type: application/pidf+xml;charset=UTF-8",
     ),
     *("Content-Type: text/plain", "Content-Type: application/simple-message-summary", ""),
+    *("Content-Type: application/dialog-info+xml", "Content-Type: application/dialog-info+xml"),
     *("Content-Type: application/pidf+xml\r\nContent-Encoding: gzip",),
     *(
         "Content-Type: application/pidf+xml\r\ne: identity",
@@ -139,7 +145,12 @@ ACCEPTS = (
     *("",) * 6,
     *("Accept: application/pidf+xml", "Accept: application/pidf+xml, text/plain", "Accept: text/plain", "Accept: */*"),
     *("Accept: text/plain\r\nAccept: application/pidf+xml", "Accept: application/pidf+xml\r\nAccept: text/plain"),
-    *("Accept: application/pidf+xml;q=0", "Accept:", "Accept: application/simple-message-summary"),
+    *(
+        "Accept: application/dialog-info+xml",
+        "Accept: application/pidf+xml;q=0",
+        "Accept:",
+        "Accept: application/simple-message-summary",
+    ),
 )
 EXTRAS = (
     *("",) * 12,
@@ -158,7 +169,7 @@ EXTRAS = (
         "Contact: <sip:x@127.0.0.1>",
         "Route: <sip:127.0.0.1;lr>",
     ),
-    *("Record-Route: nonsense", "Via: SIP/2.0/UDP 127.0.0.9:9;branch=z9hG4bKother"),
+    *("Sender: <sip:w0@127.0.0.1:5073>", "Record-Route: nonsense", "Via: SIP/2.0/UDP 127.0.0.9:9;branch=z9hG4bKother"),
 )
 
 
@@ -249,11 +260,34 @@ def ticks() -> st.SearchStrategy[list[Tick]]:
 
 
 BY_RULES = "server.policy=rules"
+
+
+CALLS = {
+    sip.pidf("one"): info(dialog("1", "early", call_id="c")),
+    sip.pidf("two", tuple_id="b"): info(dialog("1", "terminated", call_id="c"), dialog("2")),
+    sip.pidf("three", tuple_id="c"): info(dialog("2", "confirmed", more=remote("sip:w1@127.0.0.1:5074"))),
+}
+
+
+def about_calls(ticks: list[Tick]) -> list[Tick]:
+    """Ask of dialog what is asked of presence."""
+    return [tick._replace(asks=[_about_calls(ask) for ask in tick.asks]) for tick in ticks]
+
+
+def _about_calls(ask: Ask) -> Ask:
+    lines = [line.replace("pidf+xml", "dialog-info+xml") for line in ask.lines]
+    lines[0] = lines[0].replace("presence", "dialog")
+    return ask._replace(lines=tuple(lines), body=CALLS.get(ask.body, ask.body))
+
+
 CONFIGURATIONS = (
     (),
     (BY_RULES,),
     ("presence.min_expires_publish=60", "presence.min_expires_subscribe=60", "presence.expires_offset=5"),
     ("presence.max_expires_publish=1000000", "presence.max_expires_subscribe=2147483647", "server.domain=example.com"),
+    ("presence.composition=newest", "presence.persons=newest", "presence_dialoginfo.force_dummy_dialog=true"),
+    ("presence.mix_dialog_presence=true", "presence_dialoginfo.force_single_dialog=true"),
+    ("presence_xml.generate_offline_body=true", "presence.notify_offline_body=false"),
     ("presence.contact_user=x", "server.software=x", "presence.max_expires_publish=50", "presence.expires_offset=60"),
 )
 
@@ -302,17 +336,28 @@ def told_key(notify: Message) -> tuple[str, ...]:
     return notify.call_id, notify.event, notify.event_id, notify.from_tag
 
 
-OF_ONE_NOTIFY = ("CSeq", "Subscription-State", "Allow-Events")
+CALL = re.compile(rb"<dialog .*?</dialog>")
+ENDED = re.compile(rb"<dialog [^>]*><state>terminated</state></dialog>")
+OF_ONE_NOTIFY = ("CSeq", "Subscription-State", "Allow-Events", "Content-Length")
+"""What may differ; the last where documents may."""
+
+
+def is_of_calls(message: Message) -> bool:
+    return message.is_request and message.event in ("dialog", "dialog;sla")
 
 
 def face(message: Message) -> tuple[object, ...]:
     fields = tuple(
         (name, common(value))
         for name, value in message.header_items()
-        if not (message.is_request and name in OF_ONE_NOTIFY)
+        if not (message.is_request and name in (OF_ONE_NOTIFY if is_of_calls(message) else OF_ONE_NOTIFY[:3]))
     )
     body: object = message.body
-    if message.event == "presence.winfo":
+    if is_of_calls(message):
+        # What changed in one tick may come to one document or to several, which count up, and only one of which has
+        # those that ended. Their order is no news. Partial state says what there is together with all before.
+        body = () if b'state="partial"' in message.body else sorted(CALL.findall(ENDED.sub(b"", message.body)))
+    elif message.event in ("presence.winfo", "dialog.winfo"):
         # In the order of their slots, under names made of their tags.
         body = sorted(
             re.sub(rb' id="\w+"', b"", watcher) for watcher in re.findall(rb"<watcher .*?</watcher>", message.body)
@@ -330,8 +375,8 @@ class Known:
     etags: list[str] = field(default_factory=lambda: ["none.1.1"])
 
 
-UNALIKE = ("id", "local_cseq")
-"""Columns that count what one side may have to do once more than the other: numbers taken, NOTIFYs sent."""
+UNALIKE = ("id", "local_cseq", "received_order")
+"""Columns that count what one side may do once more than the other, or in another order for another resource."""
 
 
 class Side:
@@ -370,7 +415,12 @@ class Side:
         lines, body = ask.lines, ask.body
         if ask.method == "PUBLISH" and len(known.etags) == 1 and "SIP-If-Match: {etag}" in lines:
             # There is nothing yet that it could go on with.
-            lines, body = (lines[0], lines[1], TYPES[0], lines[4]), body or sip.pidf("first", tuple_id=f"t{ask.of}")
+            first = sip.pidf("first", tuple_id=f"t{ask.of}")
+            lines = (lines[0], lines[1], TYPES[0], lines[4])
+            if "dialog" in lines[0]:
+                first = info(dialog("1", "early", call_id="c"), dialog(f"t{ask.of}"))
+                lines = (lines[0], lines[1], TYPES[0].replace("pidf", "dialog-info"), lines[3])
+            body = body or first
         etags = {"etag": known.etags[-1], "old": known.etags[0], "other": self.devices[ask.of % DEVICES - 1].etags[-1]}
         names = {**etags, "name": agent.name, "port": agent.address[1]}
         data = sip.request(
@@ -475,6 +525,8 @@ class Side:
             columns = [row[1] for row in self.net.rows(f"PRAGMA table_info({table})") if row[1] not in UNALIKE]
             rows = self.net.rows(f"SELECT {', '.join(columns)} FROM {table}")
             tables[table] = sorted((tuple(map(common, row)) for row in rows), key=repr)
+        order = "SELECT event, username, domain, body FROM presentity ORDER BY event, username, domain, received_order"
+        tables["order"] = self.net.rows(order)
         assert len(node.compositor.tags) == sum(node.compositor.counts().values())
         return (
             tables,
@@ -521,7 +573,8 @@ def compare(configuration: tuple[str, ...], ticks: list[Tick]) -> Counter[str]:
 
 
 @pytest.mark.timeout(600)
-def test_ordinary_requests_come_to_the_same() -> None:
+@pytest.mark.parametrize("package", ["presence", "dialog"])
+def test_ordinary_requests_come_to_the_same(package: str) -> None:
     batched: Counter[str] = Counter()
     by_rules: Counter[str] = Counter()
 
@@ -535,7 +588,7 @@ def test_ordinary_requests_come_to_the_same() -> None:
     )
     @given(st.sampled_from(CONFIGURATIONS), ticks())
     def play(configuration: tuple[str, ...], ticks: list[Tick]) -> None:
-        done = compare(configuration, ticks)
+        done = compare(configuration, about_calls(ticks) if package == "dialog" else ticks)
         batched.update(done)
         if BY_RULES in configuration:
             by_rules.update(done)

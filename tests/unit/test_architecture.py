@@ -40,6 +40,7 @@ FLOORS = {
     "presence.awaiting": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.privacy": ASSEMBLY,
+    "presence.contributing": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.site": ASSEMBLY,
     "presence.server": ASSEMBLY,

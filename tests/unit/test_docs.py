@@ -103,7 +103,8 @@ class Statement(NamedTuple):
     proof: str
 
 
-LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "REQUIRED", "RECOMMENDED", "NOT RECOMMENDED"}
+LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "REQUIRED", "RECOMMENDED", "NOT RECOMMENDED", "-"}
+"""The last is for what an RFC states without such a word."""
 
 
 def statement_parts(text: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ to begin with. To add one, write its module and put it into `TARGETS`.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fuzz.targets import answers, editing, framer, lists, node, parser, pidf, privacy, proof, values
+from fuzz.targets import answers, dialogs, editing, framer, lists, node, parser, pidf, privacy, proof, values
 
 
 class Target(NamedTuple):
@@ -32,6 +32,7 @@ TARGETS = {
     "lists": Target(lists.run, lists.seeds, 8192, ("characters.pxi", "wellformed.pxi", "outline.pxi")),
     "privacy": Target(privacy.run, privacy.seeds, 6000, _DOCUMENTS),
     "editing": Target(editing.run, editing.seeds, 2048, ("outline.pxi",)),
+    "dialogs": Target(dialogs.run, dialogs.seeds, 4096, ("wellformed.pxi", "cutting.pxi", "outline.pxi")),
     "proof": Target(proof.run, proof.seeds, 1024, ("hashes.pxi", "credentials.pxi")),
     "answers": Target(answers.run, answers.seeds, 2048, (*_SCANNING, "framing.pxi", "flights.pxi", "timers.pxi")),
     "node": Target(
