@@ -12,6 +12,7 @@ from presence.subscription.book import Book
 from presence.subscription.ending import Ending
 from presence.subscription.notify import Notify
 from presence.subscription.reassessing import Reassessing
+from presence.subscription.roster import Roster
 from presence.subscription.triggers import Triggers
 from presence.subscription.verdicts import Verdicts
 from presence.values import Aor
@@ -85,6 +86,7 @@ class Privacy:
             Verdicts(table, notify),
             self._rulebook,
             Triggers(self._rulebook, self._lists.depends_on),
+            Roster(store, self._rulebook),
             self._clock,
         )
         self._documents.listeners.append(self._changed)

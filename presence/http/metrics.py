@@ -1,6 +1,6 @@
 """Show the tally to Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -35,18 +35,7 @@ class TallyCollector(Collector):
             ["method", "code"],
             {(method, str(status)): count for (method, status), count in tally.responses.items()},
         )
-        yield _counter(
-            "notifies",
-            "NOTIFY requests, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.notifies.items()},
-        )
-        yield _counter(
-            "bodies",
-            "Documents made for watchers, whole or as some of them may see it; many watchers share one.",
-            ["kind"],
-            {(k,): n for k, n in tally.bodies.items()},
-        )
+        yield from _outgoing(tally)
         yield _counter(
             "folds",
             "Folds of the journal into the tables, by result.",
@@ -86,6 +75,17 @@ def build_registry(tally: Tally, collectors: Iterable[Collector] = ()) -> Collec
     for collector in (TallyCollector(tally), *collectors):
         registry.register(collector)
     return registry
+
+
+def _outgoing(tally: Tally) -> Iterator[Metric]:
+    """Return what is counted of NOTIFYs and what is in them."""
+    yield _counter("notifies", "NOTIFY requests, by result.", ["result"], {(r,): n for r, n in tally.notifies.items()})
+    yield _counter(
+        "bodies",
+        "Documents made for watchers, whole or as some of them may see it; many watchers share one.",
+        ["kind"],
+        {(k,): n for k, n in tally.bodies.items()},
+    )
 
 
 def _counter(name: str, help: str, labels: list[str], counts: dict[tuple[str, ...], int]) -> CounterMetricFamily:

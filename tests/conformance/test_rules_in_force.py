@@ -242,6 +242,16 @@ def test_rules_that_are_gone_count_no_more_even_when_nobody_watched_meanwhile(ne
     assert bob.subscribe().state == "pending"
 
 
+def test_the_table_says_what_holds_also_of_those_who_do_not_watch(net, alice, bob):
+    write(net, ruleset(allow("bob")))
+    bob.subscribe().unsubscribe()
+    assert stored(net) == [(1, "")]
+    write(net, ruleset(rule("polite-block", BOB)))
+    assert stored(net) == [(1, "polite-block")]
+    write(net, ruleset(allow("carol")))
+    assert stored(net) == [(3, "rejected")]
+
+
 def test_a_view_that_changes_is_told_when_it_shows_something_else(net, alice, bob):
     write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
     watch = bob.subscribe()

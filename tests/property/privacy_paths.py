@@ -50,6 +50,7 @@ class History:
         self.disturbed = faults
         self.paths: Counter[str] = Counter()
         self.sent = 0
+        self.branches: set[str] = set()
         self.wrong: list[str] = []
         self.rules: dict[str, bytes] = {}
         self.members: dict[str, list[str]] = {}
@@ -161,6 +162,11 @@ class History:
             if "rejected" in state and self.handling(watcher) != "block":
                 self.wrong.append(f"{watcher} rejected, although {self.handling(watcher)}")
             return
+        again = message.branch in self.branches
+        self.branches.add(message.branch)
+        if again and (state, said) == ("pending", self.undecided):
+            # Sent again until it is answered, for it says nothing of the presentity.
+            return
         for document in reversed(self.documents):
             allowed, content = self.expected(watcher, document)
             if said == content and (state == allowed or state == "terminated;reason=timeout"):
@@ -224,7 +230,9 @@ class History:
     def change_sphere(self) -> None:
         sphere = self.random.choice(("work", "home", "meeting"))
         body = generators.random_document(self.random).decode()
-        person = f'<d:person xmlns:d="{DM[1:-1]}" id="me"><s:sphere xmlns:s="{RPID[1:-1]}">{sphere}</s:sphere></d:person>'
+        person = (
+            f'<d:person xmlns:d="{DM[1:-1]}" id="me"><s:sphere xmlns:s="{RPID[1:-1]}">{sphere}</s:sphere></d:person>'
+        )
         self._publish(0, re.sub("</((p:)?presence)>$", rf"{person}</\1>", body).encode(), 600)
 
     def unpublish(self) -> bool | None:
