@@ -1,7 +1,7 @@
 """What table `watchers` says of those who do not watch now, brought up to date when rules change.
 
-It decides nothing (`policy/stored`): operators and clients look at it. Those who watch are `reassessing`'s part, and those
-who wait for a decision are left alone here.
+It decides nothing (`policy/stored`): operators and clients look at it. Those who watch are `reassessing`'s part, and
+those who wait for a decision are left alone here.
 """
 
 from presence.errors import StoreError

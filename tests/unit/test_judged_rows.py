@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from test_watcher_table import BODY, NOW, answer, response, sent, subscribe, table  # noqa: F401
+from test_watcher_table import BODY, NOW, SECRET, answer, response, sent, subscribe
 
 from presence._fastcore import Fanout
 from presence.policy.permission import Permissions
@@ -13,6 +13,13 @@ from presence.subscription.views import Views
 from presence.tally import Tally
 
 FIRST = 16
+
+
+@pytest.fixture
+def table() -> Fanout:
+    table = Fanout(SECRET, NOW)
+    table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
+    return table
 
 
 def group(table: Fanout, *numbers: int) -> int:
