@@ -1,184 +1,101 @@
-"""Rules with many watchers: one presentity, 10,000 watchers in five view classes.
+"""Rules and what they show of a document (pytest bench/bench_rules.py)."""
 
-Run: python -m pytest bench/bench_rules.py --benchmark-only. The node alone, on a real file: what is measured is the
-processor time it takes until the last NOTIFY has left, and its longest turn, in which nothing else is served.
-"""
-
-import time
-from collections.abc import Callable
-from pathlib import Path
+import itertools
 
 import pytest
-from bench_start import BATCH, document, subscription
-from conftest import Note
+from bench_compose import body
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from presence._fastcore import parse
-from presence.assembly import Node, count_start
-from presence.clock import SystemClock
-from presence.config import load
-from presence.store.sqlite import SqliteStore
-from presence.tally import Tally
+from presence.document.compose import compose
+from presence.document.pidf import parse_pidf
+from presence.document.sphere import sphere_of
+from presence.policy.permission import Permissions
+from presence.policy.rules import Circumstances, Rules, Watcher, compile_rules
+from presence.policy.view import Shown
 from presence.values import Aor
-from presence.xcap.documents import Key
 
-WATCHERS = 10_000
-CLASSES = (
-    "",
-    "<pr:provide-services><pr:all-services/></pr:provide-services>",
-    "<pr:provide-persons><pr:all-persons/></pr:provide-persons>",
-    "<pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-note>true</pr:provide-note>",
-    "<pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-all-attributes/>",
+HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?><cr:ruleset xmlns:pr="urn:ietf:params:xml:ns:pres-rules" '
+    'xmlns:ocp="urn:oma:xml:xdm:common-policy" xmlns:cr="urn:ietf:params:xml:ns:common-policy">'
 )
-USER = Aor("user0", "example.com")
-KEY = Key("pres-rules", USER, "index")
-SOURCE = ("127.0.0.1", 5070)
+GRANTED = (
+    "<pr:provide-services><pr:service-uri-scheme>sip</pr:service-uri-scheme></pr:provide-services>"
+    "<pr:provide-persons><pr:all-persons/></pr:provide-persons><pr:provide-activities>true</pr:provide-activities>"
+    "<pr:provide-user-input>bare</pr:provide-user-input>"
+)
+NOW = Circumstances(1.7e9, None, lambda anchor, aor: anchor.endswith("granted"))
 
 
-def rules(handling: str = "allow", shift: int = 0) -> bytes:
-    """Each class of watchers by name, as buddy lists are written by clients."""
-    texts = []
-    for number, shown in enumerate(CLASSES):
-        names = "".join(
-            f'<cp:one id="sip:w{100_000 + watcher}@example.com"/>'
-            for watcher in range((number + shift) % len(CLASSES), WATCHERS, len(CLASSES))
-        )
-        texts.append(
-            f'<cp:rule id="r{number}"><cp:conditions><cp:identity>{names}</cp:identity></cp:conditions><cp:actions>'
-            f"<pr:sub-handling>{handling}</pr:sub-handling></cp:actions><cp:transformations>{shown}"
-            "</cp:transformations></cp:rule>"
-        )
+def rule(conditions: str) -> str:
     return (
-        '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules">'
-        f"{''.join(texts)}</cp:ruleset>"
-    ).encode()
+        f'<cr:rule id="a"><cr:conditions>{conditions}</cr:conditions><cr:actions><pr:sub-handling>allow'
+        f"</pr:sub-handling></cr:actions><cr:transformations>{GRANTED}</cr:transformations></cr:rule>"
+    )
 
 
-class Served:
-    """A node with its watchers, which answer everything at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock, self.tally = SystemClock(), Tally()
-        expires = int(self.clock.now()) + 3600
-        config = load(assignments=("server.policy=rules", "presence.end_sub_on_timeout=false"))
-        self.store = SqliteStore(str(folder / "rules.db"))
-        for first in range(0, WATCHERS, BATCH):
-            rows = [subscription(number, 1, expires) for number in range(first, first + BATCH)]
-            self.store.submit(rows, lambda error: None)
-            self.store.flush()
-        self.etags = 0
-        self.store.close()
-        self.store = SqliteStore(str(folder / "rules.db"))
-        self.node = Node(config, self.store, self.clock, self.tally, boot=count_start(self.store))
-        link = self.node.table.add_link(-1, reliable=False, via=b"UDP 127.0.0.1:5060", contact=b"127.0.0.1:5060")
-        self.node.ways.add("udp:127.0.0.1:5060", link)
-        self.link = link
-        self.write(rules())
-        self.node.load()
-        self.settle()
-
-    def write(self, body: bytes) -> None:
-        stored = self.node.documents.get(KEY)
-        self.etags += 1
-        expected = None if stored is None else stored.etag
-        self.node.documents.put(KEY, body, f"e{self.etags}", expected, lambda error: None)
-
-    def settle(self) -> tuple[float, float, int]:
-        """Let turns happen until all is quiet; return seconds in the node, its longest turn and NOTIFYs sent."""
-        total = longest = 0.0
-        sent = idle = 0
-        while idle < 3:
-            began = time.thread_time()
-            self.node.tick(self.clock.now())
-            left = self.node.pump(self.clock.now())
-            took = time.thread_time() - began
-            total, longest = total + took, max(longest, took)
-            posts = [data for *_, data, _ in self.node.table.outbox]
-            self.node.table.outbox.clear()
-            sent += len(posts)
-            answers = [parse(answer(data)) for data in posts]
-            began = time.thread_time()
-            self.node.receive(answers, self.clock.now())
-            total += time.thread_time() - began
-            idle = 0 if posts or left or self.node.pending() else idle + 1
-        return total, longest, sent
+def document(count: int) -> bytes:
+    """Rules of about 450 bytes, each for an address."""
+    rules = (rule(f'<cr:identity><cr:one id="sip:user{at}@example.com"/></cr:identity>') for at in range(count))
+    return f"{HEAD}{''.join(rules)}</cr:ruleset>".encode()
 
 
-def answer(notify: bytes) -> bytes:
-    wanted = (b"Via:", b"From:", b"To:", b"Call-ID:", b"CSeq:")
-    lines = [line for line in notify.split(b"\r\n\r\n")[0].split(b"\r\n") if line.startswith(wanted)]
-    return b"SIP/2.0 200 OK\r\n" + b"\r\n".join(lines) + b"\r\nContent-Length: 0\r\n\r\n"
+def lists() -> bytes:
+    """Rules as Blink writes them: by lists, and for all others."""
+    conditions = [
+        f'<ocp:external-list><ocp:entry anc="{name}"/></ocp:external-list>' for name in ("granted", "blocked")
+    ]
+    return f"{HEAD}{''.join(map(rule, [*conditions, '<ocp:other-identity/>']))}</cr:ruleset>".encode()
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
-    return Served(tmp_path_factory.mktemp("rules"))
+@pytest.mark.parametrize("count", [1, 10, 1000])
+def test_compile(benchmark: BenchmarkFixture, count: int) -> None:
+    text = document(count)
+    assert len(benchmark(compile_rules, text)) == count
 
 
-def measure(benchmark: BenchmarkFixture, note: Note, served: Served, change: Callable[[], None], expected: int) -> None:
-    figures: list[tuple[float, float, int]] = []
-
-    def run() -> None:
-        change()
-        figures.append(served.settle())
-
-    benchmark.pedantic(run, rounds=3)
-    total, longest, sent = min(figures)
-    assert sent == expected
-    note(node_ms=round(total * 1e3, 1), longest_turn_ms=round(longest * 1e3, 1), notifies=sent)
+def watchers(count: int) -> list[Watcher]:
+    return [Watcher(Aor(f"user{at}", "example.com")) for at in range(count)]
 
 
-def test_publish_to_watchers_in_five_views(benchmark: BenchmarkFixture, note: Note, served: Served) -> None:
-    versions = iter(range(1, 100))
-    before = dict(served.tally.bodies)
-
-    def publish() -> None:
-        body = document(0).replace(b"00000001", b"%08d" % next(versions))
-        request = (
-            b"PUBLISH sip:user0@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK%d\r\n"
-            b"Max-Forwards: 70\r\nFrom: <sip:user0@example.com>;tag=a\r\nTo: <sip:user0@example.com>\r\n"
-            b"Call-ID: c%d\r\nCSeq: 1 PUBLISH\r\nEvent: presence\r\nContent-Type: application/pidf+xml\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (served.etags, served.etags, len(body), body)
-        )
-        served.etags += 1
-        message = parse(request)
-        message.set_source(*SOURCE)
-        message.origin, message.received_at = Origin(served.link), served.clock.now()
-        message.transaction, _ = served.node.transactions.begin(message)
-        served.node.receive([message], served.clock.now())
-
-    figures: list[tuple[float, float, int]] = []
-
-    def run() -> None:
-        publish()
-        figures.append(served.settle())
-
-    benchmark.pedantic(run, rounds=3)
-    made = {kind: (count - before[kind]) // 3 for kind, count in served.tally.bodies.items()}
-    assert made == {"composed": 1, "filtered": len(CLASSES)}
-    total, longest, sent = min(figures)
-    note(node_ms=round(total * 1e3, 1), longest_turn_ms=round(longest * 1e3, 1), notifies=sent, **made)
+@pytest.mark.parametrize("count", [1, 10, 1000])
+def test_evaluate(benchmark: BenchmarkFixture, count: int) -> None:
+    rules, asking = compile_rules(document(count)), itertools.cycle(watchers(count))
+    outcome = benchmark(lambda: rules.evaluate(next(asking), NOW))
+    assert outcome.matched
 
 
-class Origin:
-    transport, flow, local = "UDP", 0, "udp:127.0.0.1:5060"
-
-    def __init__(self, link: int) -> None:
-        self.link = link
-
-    def respond(self, request: object, response: bytes) -> None:
-        pass
+def test_evaluate_nobody(benchmark: BenchmarkFixture) -> None:
+    rules = compile_rules(document(1000))
+    assert not benchmark(rules.evaluate, Watcher(Aor("eve", "example.com")), NOW).matched
 
 
-def test_rules_that_change_nothing(benchmark: BenchmarkFixture, note: Note, served: Served) -> None:
-    measure(benchmark, note, served, lambda: served.write(rules()), 0)
+def test_evaluate_lists(benchmark: BenchmarkFixture) -> None:
+    rules = compile_rules(lists())
+    assert benchmark(rules.evaluate, Watcher(Aor("bob", "example.com")), NOW).matched
 
 
-def test_rules_that_give_everybody_another_view(benchmark: BenchmarkFixture, note: Note, served: Served) -> None:
-    shifts = iter(range(1, 100))
-    measure(benchmark, note, served, lambda: served.write(rules(shift=next(shifts))), WATCHERS)
+def composed(publications: int) -> bytes:
+    documents = [parse_pidf(body(device)) for device in ("desk", "mobile", "web")[:publications]]
+    return compose("sip:alice@example.com", documents)
 
 
-def test_rules_that_have_everybody_wait_or_not(benchmark: BenchmarkFixture, note: Note, served: Served) -> None:
-    handlings = iter(("confirm", "allow") * 50)
-    measure(benchmark, note, served, lambda: served.write(rules(next(handlings))), WATCHERS)
+def permissions() -> Permissions:
+    rules: Rules = compile_rules(document(1))
+    return rules.evaluate(watchers(1)[0], NOW).permissions
+
+
+@pytest.mark.parametrize("publications", [1, 3])
+def test_view(benchmark: BenchmarkFixture, publications: int) -> None:
+    shown, shows = Shown(composed(publications)), permissions()
+    assert benchmark(shown.render, shows).count(b"<basic>") == publications
+
+
+@pytest.mark.parametrize("publications", [1, 3])
+def test_read_and_view(benchmark: BenchmarkFixture, publications: int) -> None:
+    text, shows = composed(publications), permissions()
+    assert benchmark(lambda: Shown(text).render(shows)).count(b"<basic>") == publications
+
+
+def test_sphere(benchmark: BenchmarkFixture) -> None:
+    text = body("desk").replace(b"<dm:note>", b"<rpid:sphere><rpid:work/></rpid:sphere><dm:note>")
+    assert benchmark(sphere_of, [text]) == "work"
