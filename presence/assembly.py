@@ -92,9 +92,8 @@ class Node:
         resolver: Resolver | None = None,
     ) -> None:
         self.config = config
-        self.clock = clock
-        self.tally = tally
-        self._store = store
+        self.clock, self.tally = clock, tally
+        self._store, self.documents = store, Documents(store)
         self._registry = registry or load_packages()
         self._resolver = resolver
         self._purge_at = 0.0
@@ -112,14 +111,12 @@ class Node:
             supported="gruu" if config.presence.gruu else "",
         )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
-        self.documents = Documents(store)
         self._identity = guards.build_identity(config, store, self.endpoint, tally)
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
-        self.policy = self.privacy.policy
-        interval_s = config.presence.notify_interval_s
+        self.policy, interval_s = self.privacy.policy, config.presence.notify_interval_s
         documents, published = self.compositor.document, self.compositor.holding.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
         self.ways = Ways()
@@ -317,6 +314,10 @@ class Node:
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()
+
+    def clean_up(self) -> None:
+        """Remove what has expired at the next tick, not only from time to time."""
+        self._purge_at = 0.0
 
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""

@@ -124,6 +124,9 @@ XCAP_URI = Shape(
     lambda text: _matching(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*", text.rstrip("/")),
 )
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
+DOCUMENT_NAME = Shape(
+    "letters, digits and -_.~ only", lambda text: _matching(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,100}", text)
+)
 RULES_USAGE = Shape(
     "pres-rules or org.openmobilealliance.pres-rules",
     lambda text: _matching("pres-rules|org[.]openmobilealliance[.]pres-rules", text),

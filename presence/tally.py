@@ -52,14 +52,20 @@ class Tally:
     """Documents made for watchers: `composed` of publications, and `filtered` by what permissions show of those."""
     auth_failures: Counter[str] = field(default_factory=Counter)
     """Proofs that failed and requests that were forbidden, by reason: a short constant word."""
+    xcap: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """XCAP requests answered, by method and status."""
     folds: dict[str, int] = field(default_factory=dict)
     """Of the journal into the tables, by result: `done` or `failed`."""
     lookups: dict[str, int] = field(default_factory=dict)
     """Of host names, by result: questions `asked`, `remembered` and `failed`, and locations `refused`."""
+    fetches: Counter[str] = field(default_factory=Counter)
+    """Questions to XCAP servers, by result; documents `left out` and `not stored`."""
     publish_to_notify: Histogram = field(default_factory=Histogram)
     commit: Histogram = field(default_factory=Histogram)
     gauges: dict[str, Levels] = field(default_factory=dict)
-    """`publications` by (package,), `subscriptions` by (package, status), `unfolded`, `commit_lag_seconds`.
+    """`publications` by (package,), `subscriptions` by (package, status), `unfolded`, `commit_lag_seconds`; of
+    documents `xcap_kept` by (unit,), `xcap_server_up` by (root,), `xcap_oldest_seconds`,
+    `xcap_fetches_waiting`.
 
     Asked when somebody looks.
     """

@@ -100,7 +100,7 @@ class Lists(Usage):
     namespace = "urn:ietf:params:xml:ns:resource-lists"
 
     def validate(self, tree: Any) -> None:
-        for element in tree.iter("{%s}*" % self.namespace):
+        for element in tree.iter(f"{{{self.namespace}}}*"):
             name = etree.QName(element).localname
             if name not in ("resource-lists", "list", "entry", "display-name"):
                 raise SchemaValidationError(f"There is no element {name}")
@@ -329,7 +329,7 @@ class Site:
 
 def type_for(target: str) -> str:
     path = target.partition("?")[0].removeprefix("/xcap-root/")
-    document, separator, node = path.partition("~~")
+    _, separator, node = path.partition("~~")
     if separator:
         return "application/xcap-att+xml" if node.rpartition("/")[2].startswith("@") else "application/xcap-el+xml"
     usage = USAGES.get(path.partition("/")[0])

@@ -17,6 +17,7 @@ from presence.settings.server import Server
 from presence.settings.setting import Refused, Setting, Value
 from presence.settings.tls import Tls, Ws
 from presence.settings.xcap import Xcap
+from presence.settings.xcap_client import Management, XcapClient
 
 SECTIONS: Mapping[str, type] = {
     "presence": Presence,
@@ -30,10 +31,12 @@ SECTIONS: Mapping[str, type] = {
     "database": Database,
     "http": Http,
     "xcap": Xcap,
+    "xcap_client": XcapClient,
+    "management": Management,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap_client", "pua", "rls")
+RESERVED = ("presence_mwi", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -61,6 +64,7 @@ __all__ = [
     "Http",
     "Limits",
     "Log",
+    "Management",
     "Presence",
     "PresenceXml",
     "Refused",
@@ -70,4 +74,5 @@ __all__ = [
     "Value",
     "Ws",
     "Xcap",
+    "XcapClient",
 ]

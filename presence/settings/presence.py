@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
-from presence.shape import CONTACT_USER, RULES_USAGE
+from presence.settings.xcap_client import XCAP_SERVER
+from presence.shape import CONTACT_USER, DOCUMENT_NAME, RULES_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,13 @@ class PresenceXml:
     """The packages presence and presence.winfo."""
 
     force_active: bool = key(False, "Accept every watcher; true is the same as server.policy = open.")
+    xcap_server: tuple[str, ...] = key(
+        (),
+        "XCAP servers documents are fetched from, asked in turn until one has it. A server named without a path has "
+        "the root /xcap-root. Without any, documents are what the table xcap holds.",
+        shape=XCAP_SERVER,
+    )
+    pres_rules_filename: str = key("index", "Name of the documents that are fetched.", shape=DOCUMENT_NAME)
     pres_rules_auid: tuple[str, ...] = key(
         ("pres-rules", "org.openmobilealliance.pres-rules"),
         "Application usages whose documents are the rules of a presentity; all of them count together.",

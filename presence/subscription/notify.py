@@ -102,6 +102,14 @@ class Notify:
             self.on_resource(resource, True)
         return resource
 
+    def serves(self, package: str) -> bool:
+        """Return whether there is an event package of that name."""
+        return package in self._resources
+
+    def watched(self, presentity: Aor) -> bool:
+        """Return whether somebody watches a presentity, in any event package."""
+        return any(presentity in resources for resources in self._resources.values())
+
     def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
         """Return the resource of a package's name and a presentity, None while nobody watches it."""
         package, presentity = key
@@ -173,6 +181,13 @@ class Notify:
         for resource in self.all():
             self._changed.setdefault(resource, now)
             resource.told = None
+
+    def tell_again(self, package: str, presentity: Aor, now: float) -> None:
+        """Tell every watcher of a presentity its present state, also what they know already."""
+        resource = self._resources[package].get(presentity)
+        if resource is not None:
+            resource.stale, resource.told = True, None
+            self._changed.setdefault(resource, now)
 
     def all(self) -> Iterator[Resource]:
         """Return every resource that has subscriptions."""

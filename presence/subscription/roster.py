@@ -37,7 +37,7 @@ class Roster:
         writes: list[Write] = []
         count = 0
         try:
-            for row in self._store.read("watchers_of", (presentity.uri, package, last, SLICE)):
+            for row in self._store.read("watchers_decided", (presentity.uri, package, last, SLICE)):
                 count += 1
                 last = int(row[0] or 0)
                 watcher = Aor(str(as_received(row[1])), str(as_received(row[2])))

@@ -63,6 +63,8 @@ class Documents:
         """Told that everything may have changed, in place of changes too many to be listed."""
         self.wake: Callable[[], None] = _nothing
         """Called when there is something to hand to the writer before the next tick."""
+        self.missed: Callable[[Aor, str], None] | None = None
+        """Told that somebody asked for documents of a user and application usage, and that there are none."""
         self._seen = self._trimmed = self._read_position()
         self._told: dict[Place, int] = {}
         """Up to which entry of the log changes of a place are told already, where that is beyond `_seen`."""
@@ -101,6 +103,8 @@ class Documents:
         if shelf is None:
             shelf = self._read(place)
             self._shelves.put(place, shelf)
+        if self.missed is not None and place.owner is not None and not shelf.documents:
+            self.missed(place.owner, place.auid)
         return shelf
 
     def _read(self, place: Place) -> Shelf:
@@ -155,18 +159,34 @@ class Documents:
         self._look()
         stored = self.get(key)
         self._tell()
-        if (None if stored is None else stored.etag) == expected:
+        if _tag(stored) == expected:
             return stored
         conflict = Conflict(f"{key.auid}: the document is another by now")
         done(conflict)
         return conflict
 
     def _submit(self, writes: list[Write], key: Key, expected: str | None, done: Done) -> None:
-        """Change the tables, where each statement says what it expects: another writer may be between us and them."""
+        # Each statement says what it expects: another writer may be between us and the tables.
+        self.submit(writes, lambda error: done(error and self._explain(error, key, expected)))
+
+    def _explain(self, error: Exception, key: Key, expected: str | None) -> Exception:
+        """Return why a change was refused."""
+        try:
+            stored = self.get(key)
+        except StoreError as unread:
+            return unread
+        return error if _tag(stored) == expected else Conflict(f"{key.auid}: the document is another by now")
+
+    def submit(self, writes: list[Write], done: Done) -> None:
+        """Make any change of the tables of documents; what `done` reads then is what listeners are told next."""
 
         def settled(error: StoreError | None) -> None:
             try:
-                done(self._explain(error, key, expected))
+                self._look()
+            except StoreError:  # the next tick tells
+                self._shelves.clear()
+            try:
+                done(error)
             finally:
                 self._tell()
 
@@ -175,20 +195,6 @@ class Documents:
         except StoreError as error:
             settled(error)
         self.wake()
-
-    def _explain(self, error: StoreError | None, key: Key, expected: str | None) -> Exception | None:
-        """Return what a change has come to, with memory as the tables are; the log says who was first."""
-        try:
-            self._look()
-            if error is None:
-                return None
-            stored = self.get(key)
-        except StoreError as unread:
-            self._shelves.drop(Place(key.owner, key.auid))
-            return error and unread
-        if (None if stored is None else stored.etag) == expected:
-            return error
-        return Conflict(f"{key.auid}: the document is another by now")
 
     # ---- changes of others ----
 
@@ -302,6 +308,10 @@ def _differences(old: Shelf, new: Shelf) -> list[Change]:
             key = (before or after).key  # type: ignore[union-attr]
             changes.append(Change(key, before, after))
     return changes
+
+
+def _tag(stored: Stored | None) -> str | None:
+    return None if stored is None else stored.etag
 
 
 def _content(stored: Stored | None) -> tuple[str, bytes, str] | None:

@@ -104,7 +104,7 @@ def test_what_the_server_wrote_itself_decides_nothing(book):
     (write,) = book.rules.record(ALICE, BOB, "presence", ALLOW, NOW)
     book.store.submit([write], lambda error: None)
     book.store.flush()
-    assert list(book.store.read("watchers_of", (ALICE.uri, "presence", 0, 9))) == [(1, *BOB, 1, "")]
+    assert list(book.store.read("watchers_decided", (ALICE.uri, "presence", 0, 9))) == [(1, *BOB, 1, "")]
     assert book.rules.decide(ALICE, BOB, "presence") == CONFIRM
 
 
@@ -118,7 +118,7 @@ def test_the_default_yields_to_an_operator_and_rules_do_not(book):
     for write in book.rules.record(ALICE, BOB, "presence", BLOCK, NOW):
         book.store.submit([write], lambda error: None)
     book.store.flush()
-    assert [row[3:] for row in book.store.read("watchers_of", (ALICE.uri, "presence", 0, 9))] == [(3, "rejected")]
+    assert [row[3:] for row in book.store.read("watchers_decided", (ALICE.uri, "presence", 0, 9))] == [(3, "rejected")]
 
 
 def test_an_account_is_its_owners(book):

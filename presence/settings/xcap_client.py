@@ -1,0 +1,90 @@
+"""Settings of documents that are fetched from XCAP servers elsewhere, and of who may call procedures."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from presence.settings.setting import HOUR_S, key
+from presence.shape import NETWORK, PATH_OR_NOTHING, Shape
+
+XCAP_ROOT = "/xcap-root"
+"""The path of a server that is named without one, as OpenSIPS names them."""
+
+
+def _server(text: str) -> str:
+    if re.fullmatch(r"[!-~]+", text) is None:  # `urlsplit` leaves line breaks out
+        raise ValueError(text)
+    given = text if "://" in text else f"http://{text}"
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(text)
+    host, port = parts.hostname or "", parts.port
+    if ":" in host:
+        host = f"[{ip_address(host)}]"
+    elif re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9.])?", host) is None:
+        raise ValueError(text)
+    path = parts.path.rstrip("/") if "://" in text else parts.path.rstrip("/") or XCAP_ROOT
+    if re.fullmatch(r"(/[A-Za-z0-9._~@%:-]+)*", path) is None:
+        raise ValueError(text)
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
+
+
+XCAP_SERVER = Shape("HOST, HOST:PORT or the XCAP root URI, such as https://xcap.example.com/xcap-root", _server)
+
+APPLICATION = Shape("an application usage (AUID) such as pres-rules", lambda text: _auid(text))
+
+
+def _auid(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text) is None:
+        raise ValueError(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XcapClient:
+    """How documents are fetched from the XCAP servers of `presence_xml.xcap_server`."""
+
+    applications: tuple[str, ...] = key(
+        ("pres-rules", "resource-lists", "pidf-manipulation"),
+        "Application usages whose documents are fetched, each when it is needed first.",
+        shape=APPLICATION,
+    )
+    periodical_query: bool = key(
+        True, "Ask again for the documents of presentities that are watched, and for those that were not there."
+    )
+    query_period: int = key(
+        100,
+        "How long a document, or that there is none, is believed before it is asked for again, in seconds.",
+        within=(1, 24 * HOUR_S),
+    )
+    user: str = key("", "Name by which to authenticate; empty is not at all.")
+    password: str = key(
+        "", "Password of xcap_client.user, for Digest; for Basic over TLS or to this machine only, never in clear."
+    )
+    timeout_ms: int = key(5000, "Longest wait for one answer, all of it.", within=(10, 60_000))
+    max_connections: int = key(8, "Requests under way at once.", within=(1, 1000))
+    max_waiting: int = key(10_000, "Documents waiting to be fetched; more are left for later.", within=(1, 1_000_000))
+    max_document_bytes: int = key(
+        128 * 1024, "Largest document taken; a larger one counts as a failure.", within=(1024, 128 * 1024)
+    )
+    ca_file: str = key(
+        "", "Certificates that vouch for XCAP servers, PEM; empty is those of the system.", shape=PATH_OR_NOTHING
+    )
+    verify: bool = key(True, "Check the certificates of XCAP servers; false is for labs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """Procedures called over HTTP (refreshWatchers and others)."""
+
+    allow: tuple[str, ...] = key(
+        (),
+        "Networks besides this machine that may call procedures at /RPC2 and /jsonrpc of http.listen.",
+        shape=NETWORK,
+    )
+
+    @property
+    def allowed(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `allow`."""
+        return tuple(map(ip_network, self.allow))
