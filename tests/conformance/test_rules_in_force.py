@@ -4,6 +4,7 @@ import pytest
 import sip
 from net import Agent, Network, Subscription
 from ruling import (
+    ALICE,
     LISTS,
     OMA_RULES,
     ROOT,
@@ -409,6 +410,19 @@ def test_rules_that_another_process_writes_act_within_a_second(net, alice, bob):
     net.rows("DELETE FROM xcap")
     net.advance(1)
     assert watch.state == "pending"
+
+
+def test_an_operators_decision_acts_at_once_when_asked_for(net, alice, bob):
+    watch = bob.subscribe()
+    net.rows("UPDATE watchers SET status = 1 WHERE watcher_username = 'bob'")
+    assert watch.state == "pending"
+    net.node.privacy.decide_again(ALICE, "presence")
+    net.settle()
+    assert (watch.state, NOTE in watch.body) == ("active", True)
+    net.rows("UPDATE watchers SET status = 3 WHERE watcher_username = 'bob'")
+    net.node.privacy.decide_again(ALICE, "presence")
+    net.settle()
+    assert watch.state == "terminated;rejected"
 
 
 # ---- requests under way ----
