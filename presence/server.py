@@ -67,7 +67,6 @@ class Server:
         resolver = None if self._names is None else self._names.resolver
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
         self.archive.attach(self.node, self._store, self._wake)
-        self.archive.rules_changed.append(self.node.privacy.decide_again)
         journal = logbook.Journal(self._log, self.clock.now)
         self.node.observe(journal)
         self._serve_xcap(lambda error: journal.faulted(error, ""))
