@@ -377,6 +377,7 @@ class Node:
             writes = [
                 ("bindings_purge", (int(now),)),
                 ("watchers_purge_pending", (int(now) - days_s,)),
+                ("watchers_purge_refused", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
 

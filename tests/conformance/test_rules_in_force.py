@@ -253,6 +253,17 @@ def test_the_table_says_what_holds_also_of_those_who_do_not_watch(net, alice, bo
     assert stored(net) == [(3, "rejected")]
 
 
+def test_refusals_the_server_noted_are_forgotten_and_those_of_an_operator_are_not(net, alice, bob):
+    write(net, ruleset(allow("dave")))
+    bob.subscribe()
+    net.rows(
+        "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, inserted_time) "
+        "VALUES ('sip:alice@example.com', 'carol', 'example.com', 'presence', 3, 0)"
+    )
+    net.advance(4 * 86_400, step_s=3600)
+    assert net.rows("SELECT watcher_username FROM watchers WHERE status = 3") == [("carol",)]
+
+
 def test_a_view_that_changes_is_told_when_it_shows_something_else(net, alice, bob):
     write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
     watch = bob.subscribe()

@@ -12,6 +12,7 @@ from presence.values import Aor
 
 ALICE, BOB = Aor("alice", "example.com"), Aor("bob", "example.com")
 NOW = 1_700_000_000.0
+DIALOGS = "http://openxcap.org/ns/dialog-rules"
 
 
 class Text(NamedTuple):
@@ -44,8 +45,8 @@ class Book(NamedTuple):
 def make(default: Decision = CONFIRM, unmatched: Decision = BLOCK) -> Book:
     shelf, store = Shelf(), SqliteStore(":memory:")
     guards = {
-        "presence": Guard(("pres-rules",), True, default),
-        "dialog": Guard(("dialog-rules",), False, default),
+        "presence": Guard(("pres-rules",), filtered=True, default=default),
+        "dialog": Guard(("dialog-rules",), (DIALOGS,), default=default),
         "message-summary": Guard(default=BLOCK, always=frozenset({Aor("gate", "example.com")})),
     }
     published = [b""]
@@ -82,11 +83,24 @@ def test_rfc5025_3_2_1_each_handling(book, handling, decision):
 def test_permissions_are_a_view_for_presence_alone(book):
     text = ruling.ruleset(ruling.allow("bob", show=ruling.SHOW_SERVICES))
     book.write(text)
-    book.write(text, "dialog-rules")
+    book.write(about_dialogs(text), "dialog-rules")
     decision = book.rules.decide(ALICE, BOB, "presence")
     assert decision.view == FILTERED
     assert decision.permissions == book.rules.decide(ALICE, BOB, "presence").permissions
     assert book.rules.decide(ALICE, BOB, "dialog") == ALLOW
+
+
+def about_dialogs(text: bytes) -> bytes:
+    return text.replace(b"<pr:sub-handling>", b'<sub-handling xmlns="%b">' % DIALOGS.encode()).replace(
+        b"</pr:sub-handling>", b"</sub-handling>"
+    )
+
+
+def test_rules_about_dialogs_say_nothing_of_presence_and_the_other_way_round(book):
+    text = ruling.ruleset(ruling.allow("bob"))
+    book.write(about_dialogs(text))
+    book.write(text, "dialog-rules")
+    assert [book.rules.decide(ALICE, BOB, package) for package in ("presence", "dialog")] == [BLOCK, BLOCK]
 
 
 @pytest.mark.parametrize(
