@@ -67,7 +67,7 @@ class Privacy:
         for name in ("dialog", "dialog;sla"):
             package = self._registry.get(name)
             if package is not None and package.authorised:
-                guards[name] = Guard(DIALOG_RULES, DIALOG_NAMESPACES, default=default)
+                guards[name] = Guard(DIALOG_RULES, default=default, namespaces=DIALOG_NAMESPACES)
         return guards
 
     def _in_list(self, owner: Aor, anchor: str, aor: Aor) -> bool:

@@ -50,14 +50,14 @@ class Guard(NamedTuple):
 
     usages: tuple[str, ...] = ()
     """Application usages whose documents say so, all together; without one nobody is asked."""
-    namespaces: tuple[str, ...] = (PRES_RULES,)
-    """Those of what they say is to be done."""
     filtered: bool = False
     """Whether their transformations are about this package's documents."""
     default: Decision = CONFIRM
     """What holds where a presentity has no document and no operator decided."""
     always: frozenset[Aor] = frozenset()
     """Who may watch everybody."""
+    namespaces: tuple[str, ...] = (PRES_RULES,)
+    """Those of what the documents say is to be done."""
 
 
 InList = Callable[[Aor, str, Aor], bool]

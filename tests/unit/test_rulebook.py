@@ -46,7 +46,7 @@ def make(default: Decision = CONFIRM, unmatched: Decision = BLOCK) -> Book:
     shelf, store = Shelf(), SqliteStore(":memory:")
     guards = {
         "presence": Guard(("pres-rules",), filtered=True, default=default),
-        "dialog": Guard(("dialog-rules",), (DIALOGS,), default=default),
+        "dialog": Guard(("dialog-rules",), default=default, namespaces=(DIALOGS,)),
         "message-summary": Guard(default=BLOCK, always=frozenset({Aor("gate", "example.com")})),
     }
     published = [b""]
