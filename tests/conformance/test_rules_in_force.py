@@ -329,6 +329,20 @@ def test_what_was_taken_away_is_not_sent_again(net, alice, bob):
     assert all(NOTE not in notify.body.decode() for _, notify in bob.arrivals)
 
 
+def test_what_an_operator_took_away_is_not_sent_again_after_the_refresh_that_found_out(net, alice, bob):
+    bob.subscribe()
+    net.rows("UPDATE watchers SET status = 1")
+    bob.status = None
+    watch = bob.subscribe()
+    assert NOTE in watch.body
+    net.rows("UPDATE watchers SET status = 3")
+    assert watch.refresh().status == 403
+    bob.arrivals.clear()
+    net.advance(40)
+    assert watch.state == "terminated;rejected"
+    assert all(NOTE not in notify.body.decode() for _, notify in bob.arrivals if notify.call_id == watch.dialog.call_id)
+
+
 def test_what_the_database_refuses_is_not_granted_and_what_is_taken_away_stays_away(net, alice, bob):
     write(net, ruleset(allow("bob"), rule("confirm", one("sip:carol@example.com"))))
     watch, waiting = bob.subscribe(), net.agent("carol").subscribe()
