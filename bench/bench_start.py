@@ -14,7 +14,8 @@ from bench_memory import resident_bytes
 from conftest import Note
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from presence.assembly import Node, count_start
+from presence.assembly import Node
+from presence.boot import count_start
 from presence.clock import SystemClock
 from presence.config import load
 from presence.loadtool.traffic import DOCUMENT

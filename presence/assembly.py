@@ -1,15 +1,13 @@
 """Everything that decides, put together without a socket: tests drive it with a clock and a network of their own."""
 
-import gc
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from presence import guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.awaiting import Awaiting, build_access
+from presence.boot import no_collection
 from presence.clock import Clock
 from presence.config import Config
 from presence.contributing import compose_hard_state, mix
@@ -49,34 +47,6 @@ SLICE = 256
 BINDINGS_PURGE_S = 60.0
 
 DAY_S = 86_400
-
-
-def count_start(store: Store) -> int:
-    """Number this start in the database before anything is sent; CSeq numbers are reserved per start.
-
-    `store` must commit in `flush`. Raises StoreError.
-    """
-    boot = 1
-    for (value,) in store.read("settings_get", ("boot",)):
-        boot = int(value or 0) + 1
-    failures: list[StoreError | None] = []
-    store.submit([("settings_put", ("boot", str(boot).encode()))], failures.append)
-    store.flush()
-    if failures[0] is not None:
-        raise failures[0]
-    return boot
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking again and again at what only grows."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 class Node:
@@ -127,6 +97,10 @@ class Node:
         self.book = Book(self.table, self.notify, self.ways, allowed, boot=boot)
         self._build_notifier()
         self._serve(frozenset(serve.domain))
+        self._show(tally)
+
+    def _show(self, tally: Tally) -> None:
+        """Have counted what the metrics show."""
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary, self._count_lookups]
@@ -167,25 +141,14 @@ class Node:
         return compositor
 
     def _build_notifier(self) -> None:
-        settings, serve, most = self.config.presence, self.config.server, self.config.limits
+        settings, most = self.config.presence, self.config.limits
         give_up_s = settings.waiting_subs_daysno * DAY_S
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book, give_up_s)
         parts = (self.table, self._store, self.notify, self.book, self._registry, self.policy, ending)
         self.awaiting = Awaiting(self.config, *parts)
         self.awaiting.decided.changed.append(self.privacy.decide_again)
         self.privacy.attach(self.table, self._store, self.notify, self.book, ending)
-        limits = SubscriptionLimits(
-            settings.min_expires_subscribe,
-            settings.max_expires_subscribe,
-            settings.expires_offset,
-            self._aiming,
-            frozenset(serve.domain),
-            serve.home,
-            self._acceptance(),
-            most.trusted_networks,
-            most.unproven_per_target,
-            build_access(self.config),
-        )
+        limits = self._subscription_limits()
         self._quota = quota = guards.build_subscription_quota(most, self.table)
         proof = Proof(self.table, most.trusted_networks, most.unproven_per_target)
         self.book.on_forget = quota.leave
@@ -219,6 +182,21 @@ class Node:
         relocating = Relocating(self.table, self.book, proof, self._resolver)
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
         self.migration = Migration(self.notify, ending)
+
+    def _subscription_limits(self) -> SubscriptionLimits:
+        settings, serve, most = self.config.presence, self.config.server, self.config.limits
+        return SubscriptionLimits(
+            settings.min_expires_subscribe,
+            settings.max_expires_subscribe,
+            settings.expires_offset,
+            self._aiming,
+            frozenset(serve.domain),
+            serve.home,
+            self._acceptance(),
+            most.trusted_networks,
+            most.unproven_per_target,
+            build_access(self.config),
+        )
 
     def _acceptance(self) -> Acceptance:
         settings = self.config.presence
@@ -380,7 +358,9 @@ class Node:
     def _purge_bindings(self, now: float) -> None:
         if now >= self._purge_at:
             self._purge_at = now + BINDINGS_PURGE_S
-            self._store.submit([("bindings_purge", (int(now),))], lambda error: None)
+            days_s = self.config.presence.waiting_subs_daysno * DAY_S
+            writes = [("bindings_purge", (int(now),)), ("watchers_purge_refused", (int(now) - days_s,))]
+            self._store.submit(writes, lambda error: None)
 
     def _count_ordinary(self) -> None:
         for method, (came, accepted) in self.transactions.ordinary().items():

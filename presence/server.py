@@ -13,7 +13,8 @@ from pathlib import Path
 from presence import logbook
 from presence._fastcore import Message
 from presence.archive import Archive
-from presence.assembly import Node, count_start
+from presence.assembly import Node
+from presence.boot import count_start
 from presence.clock import SystemClock
 from presence.config import Config
 from presence.errors import ConfigError

@@ -17,7 +17,8 @@ from typing import Any
 import sip
 
 from presence._fastcore import Framer, Message, parse
-from presence.assembly import Node, count_start
+from presence.assembly import Node
+from presence.boot import count_start
 from presence.config import load
 from presence.store.sqlite import SqliteStore
 from presence.tally import Tally

@@ -221,6 +221,7 @@ class Notifier:
             else:
                 # RFC 6665 section 3.1.1: the duration may be shortened to zero.
                 self._admission.accept(transaction, slot, 0)
+            self._table.withdraw(slot)
             self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 

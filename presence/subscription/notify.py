@@ -11,7 +11,7 @@ from presence.events.winfo import WatcherList
 from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
 from presence.policy.view import Shown
 from presence.subscription.individual import Individual, whole_tail
-from presence.subscription.views import Views
+from presence.subscription.views import Views, read
 from presence.subscription.watching import Watching
 from presence.tally import Tally
 from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent, WatcherRecord
@@ -282,8 +282,7 @@ class Notify:
 
     def _whole(self, resource: Resource) -> Shown | None:
         if self._shown is None or self._shown[0] is not resource:
-            document = self._documents(resource.package, resource.presentity)
-            self._shown = (resource, Shown(document) if document else None)
+            self._shown = (resource, read(self._documents(resource.package, resource.presentity)))
         return self._shown[1]
 
     def running(self) -> list[int]:

@@ -8,7 +8,7 @@ from presence._fastcore import Fanout
 from presence.policy.decision import FILTERED
 from presence.policy.permission import Permissions
 from presence.policy.view import Shown
-from presence.subscription.individual import whole_tail
+from presence.subscription.individual import tail
 from presence.tally import Tally
 
 MOST = 4096
@@ -66,11 +66,18 @@ class Views:
         self.sweep()
         if not self._numbers:
             return False
-        shown = Shown(document) if document else None
+        shown = read(document)
         news = [number for number in self._permissions if self._set(number, shown)]
         return bool(news)
 
     def _set(self, number: int, shown: Shown | None) -> bool:
+        if shown is None:
+            return self._table.set_body(self._gid, number, None)
         self._tally.bodies["filtered"] += 1
-        body = b"" if shown is None else shown.render(self._permissions[number])
-        return self._table.set_body(self._gid, number, whole_tail(self._content_type, body))
+        body = shown.render(self._permissions[number])
+        return self._table.set_body(self._gid, number, tail(self._content_type, body))
+
+
+def read(document: bytes) -> Shown | None:
+    """Read a composed document for rendering it, None where there is none to be shown."""
+    return Shown(document) if document else None

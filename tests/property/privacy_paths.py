@@ -50,6 +50,7 @@ class History:
         self.disturbed = faults
         self.paths: Counter[str] = Counter()
         self.sent = 0
+        self.branches: set[str] = set()
         self.wrong: list[str] = []
         self.rules: dict[str, bytes] = {}
         self.members: dict[str, list[str]] = {}
@@ -157,9 +158,14 @@ class History:
         state = (message.header("Subscription-State") or "").partition(";expires")[0]
         said = reference.content(message.body) if message.body else []
         watcher = owner.sender.strip("<>")
+        again = message.branch in self.branches
+        self.branches.add(message.branch)
         if state.startswith("terminated") and not said:
-            if "rejected" in state and self.handling(watcher) != "block":
+            if "rejected" in state and not again and self.handling(watcher) != "block":
                 self.wrong.append(f"{watcher} rejected, although {self.handling(watcher)}")
+            return
+        if again and (state, said) == ("pending", self.undecided):
+            # Sent again until it is answered, for it says nothing of the presentity.
             return
         for document in reversed(self.documents):
             allowed, content = self.expected(watcher, document)
@@ -209,6 +215,16 @@ class History:
         self.net.faults = PERFECT
         self.net.advance(70, step_s=0.5)
         self.settled()
+        # Nothing stays when nobody watches any more.
+        self.net.advance(4000, step_s=20)
+        privacy, notify = self.net.node.privacy, self.net.node.notify
+        left = (len(self.net.node.table), list(notify.all()), notify.finals, len(self.net.node.book.lanes))
+        assert left == (0, [], {}, 0), left
+        reassessing = privacy._reassessing
+        assert reassessing is not None
+        assert (reassessing._work, reassessing._again, len(reassessing._triggers)) == ({}, [], 0)
+        assert privacy._rulebook is not None
+        assert privacy._rulebook._spheres == {}
 
     def publish(self) -> None:
         number = self.random.randrange(2)

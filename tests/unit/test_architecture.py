@@ -37,6 +37,7 @@ FLOORS = {
     "presence.assembly": ASSEMBLY,
     "presence.guards": ASSEMBLY,
     "presence.archive": ASSEMBLY,
+    "presence.boot": ASSEMBLY,
     "presence.awaiting": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.privacy": ASSEMBLY,

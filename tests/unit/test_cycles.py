@@ -8,7 +8,8 @@ import pytest
 from xcap import ALICE, Site
 
 from presence._fastcore import Message, build_response, parse
-from presence.assembly import Node, count_start
+from presence.assembly import Node
+from presence.boot import count_start
 from presence.clock import SystemClock
 from presence.config import load
 from presence.store.sqlite import MEMORY, SqliteStore
