@@ -10,6 +10,7 @@ from presence.xcap.selector import Selector
 from presence.xcap.uri import find_root, read_target
 
 _PORTS = {"http": 80, "https": 443}
+_USERS_LISTS = "/resource-lists/users/"
 
 
 class Anchor(NamedTuple):
@@ -19,7 +20,7 @@ class Anchor(NamedTuple):
     selector: Selector | None
     """None: the whole document."""
     at_home: bool
-    """Its XCAP root is one of ours, not only alike in its path."""
+    """Its XCAP root is one of ours."""
 
 
 def is_http(uri: str) -> bool:
@@ -30,7 +31,8 @@ def is_http(uri: str) -> bool:
 def read_anchor(uri: str, roots: Sequence[str]) -> Anchor | None:
     """Read an absolute URI, percent-encoded or not; None when it names nothing that could be here.
 
-    The path of the root has to be one of ours. Its host may be another, as behind a proxy: `at_home` says so.
+    The root may be another than ours, as behind a proxy or when another server writes our documents: `at_home` says
+    so, and only lists of users are read then.
     """
     parts = _split(uri)
     if parts is None:
@@ -38,26 +40,24 @@ def read_anchor(uri: str, roots: Sequence[str]) -> Anchor | None:
     for root in roots:
         own = _split(root)
         below = own and find_root(parts.path, own.path.rstrip("/"))
-        if not own or not below:
-            continue
-        domain, rest = below
-        try:
-            target = read_target(rest, parts.query, domain)
-        except XcapError:
-            continue
-        at_home = any(_place(parts) == _place(other) for other in map(_split, roots) if other)
-        return Anchor(target.key, target.selector, at_home)
-    return None
+        if own and below and _place(parts) == _place(own):
+            return _read(below[1], parts.query, below[0], at_home=True)
+    _, tree, rest = parts.path.partition(_USERS_LISTS)
+    return _read(tree + rest, parts.query, "", at_home=False) if tree else None
+
+
+def _read(path: str, query: str, domain: str, *, at_home: bool) -> Anchor | None:
+    try:
+        target = read_target(path, query, domain)
+    except XcapError:
+        return None
+    return Anchor(target.key, target.selector, at_home)
 
 
 def read_reference(ref: str) -> Anchor | None:
     """Read the relative path of an entry-ref, whose base is the XCAP root; None when it names nothing."""
     path, _, query = ref.partition("?")
-    try:
-        target = read_target(f"/{path}", query)
-    except XcapError:
-        return None
-    return Anchor(target.key, target.selector, at_home=True)
+    return _read(f"/{path}", query, "", at_home=True)
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -1,5 +1,6 @@
 """Canonical SIP URIs (RFC 4826 section 5)."""
 
+import re
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -9,9 +10,14 @@ from presence.sip.headers import canonical_user, parse_uri
 _PARAMETER: Final = "-_.!~*'()[]/:&+$"
 """What may stand in a parameter beside letters and digits (RFC 3261 section 25.1, param-unreserved and unreserved)."""
 
+_CANONICAL = re.compile(r"sips?:[A-Za-z0-9_.!+-]+@[a-z0-9.-]*[a-z]")
+"""What most look like."""
+
 
 def canonical_uri(uri: str) -> str:
     """Return a SIP URI in the one spelling of those equal to it; anything else as it is."""
+    if _CANONICAL.fullmatch(uri):
+        return uri
     try:
         parsed = parse_uri(uri)
     except BadRequest:

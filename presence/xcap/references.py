@@ -24,11 +24,12 @@ DOCUMENTS_MOST: Final = 32
 """Documents looked at for one list."""
 ELEMENTS_MOST: Final = 50_000
 """Elements looked at for one list."""
-KEPT_MOST: Final = 20_000
-"""Lists that are remembered."""
+KEPT_MOST: Final = 300_000
+"""Members of all lists that are remembered, a list itself counts as one."""
 
 _BOUNDS: Final = Bounds(depth=64, elements=ELEMENTS_MOST)
-_TREES_KEPT: Final = 64
+_TREES_BYTES: Final = 2 << 20
+"""Documents that stay read; reading takes many times as much memory."""
 _ROOT, _LIST, _ENTRY, _ENTRY_REF, _EXTERNAL = (
     expand(NAMESPACE, name) for name in ("resource-lists", "list", "entry", "entry-ref", "external")
 )
@@ -57,13 +58,21 @@ class Flat(NamedTuple):
     members: frozenset[Aor]
 
 
+class _Tree(NamedTuple):
+    version: Version
+    root: Element | None
+    size: int
+
+
 class Lists:
     """Resolves references to lists, and remembers what came of it until a document it looked at is another."""
 
     def __init__(self, documents: Library, roots: Sequence[str], *, allow_others: bool = False) -> None:
         self._documents, self._roots, self._allow_others = documents, tuple(roots), allow_others
         self._kept: OrderedDict[tuple[str, Aor], Flat] = OrderedDict()
-        self._trees: OrderedDict[Key, tuple[Version, Element | None]] = OrderedDict()
+        self._members_kept = 0
+        self._trees: OrderedDict[Key, _Tree] = OrderedDict()
+        self._bytes_kept = 0
 
     def members(self, anchor: str, owner: Aor) -> frozenset[Aor]:
         """Return who is on a list that a document of `owner` refers to; nobody when it is not there."""
@@ -86,10 +95,7 @@ class Lists:
             self._kept.move_to_end((anchor, owner))
             return kept
         flat = _Walk(self, owner, self._roots, self._allow_others).from_anchor(anchor)
-        self._kept[anchor, owner] = flat
-        self._kept.move_to_end((anchor, owner))
-        if len(self._kept) > KEPT_MOST:
-            self._kept.popitem(last=False)
+        self._keep((anchor, owner), flat)
         return flat
 
     def expand(self, element: Element, owner: Aor) -> Flat:
@@ -103,11 +109,28 @@ class Lists:
             return None, None
         version = stored.etag, hash(stored.body)
         kept = self._trees.get(key)
-        if kept is None or kept[0] != version:
-            self._trees[key] = kept = version, _parse(stored.body)
-            if len(self._trees) > _TREES_KEPT:
-                self._trees.popitem(last=False)
-        return kept
+        if kept is None or kept.version != version:
+            kept = _Tree(version, _parse(stored.body), len(stored.body))
+            self._keep_tree(key, kept)
+        return version, kept.root
+
+    def _keep(self, name: tuple[str, Aor], flat: Flat) -> None:
+        old = self._kept.pop(name, None)
+        if old is not None:
+            self._members_kept -= len(old.uris) + 1
+        self._kept[name] = flat
+        self._members_kept += len(flat.uris) + 1
+        while self._members_kept > KEPT_MOST:
+            self._members_kept -= len(self._kept.popitem(last=False)[1].uris) + 1
+
+    def _keep_tree(self, key: Key, tree: "_Tree") -> None:
+        old = self._trees.pop(key, None)
+        if old is not None:
+            self._bytes_kept -= old.size
+        self._trees[key] = tree
+        self._bytes_kept += tree.size
+        while self._bytes_kept > _TREES_BYTES:
+            self._bytes_kept -= self._trees.popitem(last=False)[1].size
 
     def _version(self, key: Key) -> Version | None:
         stored = self._documents.get(key)
@@ -177,7 +200,7 @@ class _Walk:
     def _find(self, anchor: Anchor | None) -> Element | None:
         if anchor is None or anchor.key.auid != AUID:
             return None
-        # A root alike in nothing but its path may be us by another name; then it is about the user's own lists.
+        # Another root may be us by another name: of the user's own lists there are none but these.
         if anchor.key.owner != self._owner and not (self._allow_others and anchor.at_home):
             return None
         root = self._read(anchor.key)

@@ -5,6 +5,7 @@ import xcap_examples as examples
 from xcap_memory import ALICE, BOB, ROOT, Memory
 
 from presence.values import Aor
+from presence.xcap import references
 from presence.xcap.documents import Key
 from presence.xcap.references import DOCUMENTS_MOST, Lists
 from presence.xcap.services import read_services
@@ -84,6 +85,8 @@ def test_an_anchor_counts_in_all_its_spellings(blink, anchor):
         "",
         "sip:alice@example.com",
         "http://[",
+        ROOT,
+        f"{ROOT}/~~/resource-lists/list",
         f"{HOME}",
         f"{HOME}/other",
         f"{HOME}/index/~~/resource-lists/list",  # of several
@@ -93,7 +96,7 @@ def test_an_anchor_counts_in_all_its_spellings(blink, anchor):
         f"{HOME}/index/~~/x:list",
         f"{ROOT}/pres-rules/users/sip:alice@example.com/index",
         f"{ROOT}/resource-lists/global/index",
-        f"{ROOT}/elsewhere/resource-lists/users/sip:alice@example.com/index",
+        f"{ROOT}/elsewhere/resource-lists/global/index",
         f"{HOME}/index/~~/resource-lists/list%5B1%5D/" + "x/" * 10_000,
     ],
 )
@@ -102,16 +105,23 @@ def test_what_is_no_anchor_names_nobody(blink, anchor):
     assert (flat.members, flat.broken) == (frozenset(), (anchor,))
 
 
-def test_a_root_with_a_path_is_told_from_others():
+def test_for_ones_own_lists_any_root_will_do_as_another_server_may_stand_before_us():
     memory = Memory()
     memory.write(INDEX, lists('<list><entry uri="sip:bob@example.com"/></list>'))
     found = Lists(memory, ("http://a.example.com:8080/xcap-root", "https://b.example.com/services"))
-    for root in ("http://a.example.com:8080/xcap-root", "https://b.example.com/services", "http://proxy/xcap-root"):
+    for root in (
+        "http://a.example.com:8080/xcap-root",
+        "http://a.example.com:8080/xcap-root@example.com",
+        "https://b.example.com/services",
+        "http://proxy/xcap-root",
+        "https://openxcap.example.net:8000/xcap-root@example.com",
+        "https://xcap.example.org",
+    ):
         assert found.members(f"{root}/resource-lists/users/sip:alice@example.com/index", ALICE) == names("bob")
+    # Without a domain only where the root says it.
     named = "http://a.example.com:8080/xcap-root@example.com/resource-lists/users/alice/index"
     assert found.members(named, ALICE) == names("bob")
-    for root in ("http://a.example.com:8080", "http://a.example.com:8080/xcap-root/x", "http://a/xcap-rooted"):
-        assert found.members(f"{root}/resource-lists/users/sip:alice@example.com/index", ALICE) == frozenset()
+    assert found.members(named.replace("http:", "ftp:"), ALICE) == frozenset()
 
 
 # What lists consist of
@@ -280,3 +290,23 @@ def test_what_is_not_there_yet_is_depended_on(memory):
     assert found.members(by_name("a"), ALICE) == names("bob")
     memory.remove(INDEX)
     assert found.members(by_name("a"), ALICE) == frozenset()
+
+
+def test_what_is_kept_is_bounded(memory, monkeypatch):
+    monkeypatch.setattr(references, "KEPT_MOST", 100)
+    monkeypatch.setattr(references, "_TREES_BYTES", 5000)
+    found = Lists(memory, (ROOT,))
+    entries = "".join(f'<entry uri="sip:u{number}@example.com"/>' for number in range(30))
+    anchors = [f"{HOME}/d{number}" for number in range(10)]
+    for number in range(10):
+        memory.write(Key("resource-lists", ALICE, f"d{number}"), lists(f"<list>{entries}</list>"))
+    kept = [found.flat(anchor, ALICE) for anchor in anchors]
+    assert all(len(flat.members) == 30 for flat in kept)
+    assert found.flat(anchors[-1], ALICE) is kept[-1]
+    assert found.flat(anchors[0], ALICE) is not kept[0]
+    assert (len(found._kept), len(found._trees)) == (3, 4)
+    # What is replaced counts once.
+    for _ in range(10):
+        memory.write(Key("resource-lists", ALICE, "d1"), lists(f"<list>{entries}</list>"))
+        found.flat(anchors[1], ALICE)
+    assert len(found._kept) == 3

@@ -7,7 +7,7 @@ to begin with. To add one, write its module and put it into `TARGETS`.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fuzz.targets import answers, editing, framer, node, parser, pidf, proof, values
+from fuzz.targets import answers, editing, framer, lists, node, parser, pidf, proof, values
 
 
 class Target(NamedTuple):
@@ -31,6 +31,7 @@ TARGETS = {
         pidf.run, pidf.seeds, 4096, ("characters.pxi", "wellformed.pxi", "cutting.pxi", "merging.pxi", "outline.pxi")
     ),
     "editing": Target(editing.run, editing.seeds, 2048, ("outline.pxi",)),
+    "lists": Target(lists.run, lists.seeds, 8192, ("characters.pxi", "wellformed.pxi", "outline.pxi")),
     "proof": Target(proof.run, proof.seeds, 1024, ("hashes.pxi", "credentials.pxi")),
     "answers": Target(answers.run, answers.seeds, 2048, (*_SCANNING, "framing.pxi", "flights.pxi", "timers.pxi")),
     "node": Target(
