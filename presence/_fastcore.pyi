@@ -404,7 +404,8 @@ class JudgedFlights(NotifyFlights):
     def hold_group(self, gid: int) -> None:
         """Let nothing leave for the resource's watchers before each is decided about (`admit`) or let go."""
     def hold(self, slot: int) -> None: ...
-    def withheld(self, slot: int) -> bool: ...
+    def awaits(self, slot: int, gid: int) -> int:
+        """Return the first slot of the dialog when the row, of that resource, runs and waits for a decision; else 0."""
     def let_go(self, slot: int) -> None: ...
     def admit(self, slot: int, *, pending: bool, view: int) -> None:
         """Set what the policy decided about the watcher; what it may not see any more is not sent again."""

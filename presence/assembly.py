@@ -124,6 +124,10 @@ class Node:
         self.book = Book(self.table, self.notify, self.ways, allowed, boot=boot)
         self._build_notifier()
         self._serve(frozenset(serve.domain))
+        self._show(tally)
+
+    def _show(self, tally: Tally) -> None:
+        """Have counted what the metrics show."""
         tally.gauges["publications"] = lambda: {(k,): float(v) for k, v in self.compositor.counts().items()}
         tally.gauges["subscriptions"] = lambda: {k: float(v) for k, v in self.notify.counts().items()}
         tally.refreshers += [self._count_notifies, self._count_ordinary, self._count_lookups]
@@ -161,21 +165,10 @@ class Node:
         )
 
     def _build_notifier(self) -> None:
-        settings, serve, most = self.config.presence, self.config.server, self.config.limits
+        settings, most = self.config.presence, self.config.limits
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
         self.privacy.attach(self.table, self._store, self.notify, self.book, ending)
-        limits = SubscriptionLimits(
-            settings.min_expires_subscribe,
-            settings.max_expires_subscribe,
-            settings.expires_offset,
-            self._aiming,
-            frozenset(serve.domain),
-            serve.home,
-            settings.waiting_subs_daysno * DAY_S,
-            self._acceptance(),
-            most.trusted_networks,
-            most.unproven_per_target,
-        )
+        limits = self._subscription_limits()
         self._quota = quota = guards.build_subscription_quota(most, self.table)
         proof = Proof(self.table, most.trusted_networks, most.unproven_per_target)
         self.book.on_forget = quota.leave
@@ -209,6 +202,21 @@ class Node:
         relocating = Relocating(self.table, self.book, proof, self._resolver)
         self._upkeep = Upkeep(self.table, self._store, self.notify, self.book, ending, failures, relocating)
         self.migration = Migration(self.notify, ending)
+
+    def _subscription_limits(self) -> SubscriptionLimits:
+        settings, serve, most = self.config.presence, self.config.server, self.config.limits
+        return SubscriptionLimits(
+            settings.min_expires_subscribe,
+            settings.max_expires_subscribe,
+            settings.expires_offset,
+            self._aiming,
+            frozenset(serve.domain),
+            serve.home,
+            settings.waiting_subs_daysno * DAY_S,
+            self._acceptance(),
+            most.trusted_networks,
+            most.unproven_per_target,
+        )
 
     def _acceptance(self) -> Acceptance:
         settings = self.config.presence
@@ -368,6 +376,7 @@ class Node:
             writes = [
                 ("bindings_purge", (int(now),)),
                 ("watchers_purge_pending", (int(now) - days_s,)),
+                ("watchers_purge_refused", (int(now) - days_s,)),
             ]
             self._store.submit(writes, lambda error: None)
 

@@ -12,13 +12,15 @@ from presence.subscription.book import Book
 from presence.subscription.ending import Ending
 from presence.subscription.notify import Notify
 from presence.subscription.reassessing import Reassessing
+from presence.subscription.roster import Roster
 from presence.subscription.triggers import Triggers
 from presence.subscription.verdicts import Verdicts
 from presence.values import Aor
 from presence.xcap.documents import Change, Documents
 from presence.xcap.references import Lists
 
-DIALOG_RULES = ("org.openxcap.dialog-rules",)
+DIALOG_RULES = ("org.openxcap.dialog-rules", "dialog-rules")
+DIALOG_NAMESPACES = ("http://openxcap.org/ns/dialog-rules", "urn:ietf:params:xml:ns:dialog-rules")
 
 
 class Privacy:
@@ -58,14 +60,14 @@ class Privacy:
         xml = config.presence_xml
         default = DEFAULTS[xml.default_policy]
         guards = {
-            "presence": Guard(xml.pres_rules_auid, True, default),
+            "presence": Guard(xml.pres_rules_auid, filtered=True, default=default),
             # RFC 3842 section 3.6: the owner of an account alone, and whom the operator allows.
             "message-summary": Guard(default=BLOCK, always=config.auth.publisher_names),
         }
         for name in ("dialog", "dialog;sla"):
             package = self._registry.get(name)
             if package is not None and package.authorised:
-                guards[name] = Guard(DIALOG_RULES, False, default)
+                guards[name] = Guard(DIALOG_RULES, default=default, namespaces=DIALOG_NAMESPACES)
         return guards
 
     def _in_list(self, owner: Aor, anchor: str, aor: Aor) -> bool:
@@ -85,6 +87,7 @@ class Privacy:
             Verdicts(table, notify),
             self._rulebook,
             Triggers(self._rulebook, self._lists.depends_on),
+            Roster(store, self._rulebook),
             self._clock,
         )
         self._documents.listeners.append(self._changed)

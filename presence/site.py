@@ -12,11 +12,9 @@ from presence.sip.digest import DigestAuthority
 from presence.sip.identity import TrustedPeers
 from presence.store.base import Store, Value
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
-from presence.xcap.doctypes import NUMBERS
-from presence.xcap.documents import Documents, Stored
+from presence.xcap.documents import Documents
 from presence.xcap.server import Limits, XcapServer
-from presence.xcap.services import AUID as RLS_SERVICES
-from presence.xcap.services import Services
+from presence.xcap.services import Services, stored_services
 from presence.xcap.tree import Bounds
 from presence.xcap.usage import World
 from presence.xcap.usages import usages
@@ -37,7 +35,7 @@ def build_site(
         return None
     subscribers = Subscribers(store)
     trusted = TrustedPeers(config.auth.trusted_networks)
-    services = Services(partial(_read_services, store, documents))
+    services = Services(partial(stored_services, store))
     documents.listeners.append(services.note)
     documents.resets.append(services.forget)
     world = World(
@@ -98,11 +96,6 @@ def _is_known(config: Config, subscribers: Subscribers, clock: Clock, aor: Aor) 
         return True
     subscribers.refresh(clock.now())
     return subscribers.find(aor.username, aor.domain) is not None
-
-
-def _read_services(store: Store, documents: Documents) -> Iterator[Stored]:
-    for username, domain in store.read("xcap_owners", (NUMBERS[RLS_SERVICES],)):
-        yield from documents.of(Aor(str(username), str(domain)), RLS_SERVICES)
 
 
 def _read_watchers(store: Store, owner: Aor) -> Iterator[WatcherRecord]:

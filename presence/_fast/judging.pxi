@@ -18,9 +18,15 @@ cdef class JudgedFlights(NotifyFlights):
         """Let nothing leave for one watcher before it is decided about or let go."""
         self.row(slot).flags |= FLAG_WITHHELD
 
-    def withheld(self, uint32_t slot):
-        """Whether the row waits for a decision."""
-        return bool(self.row(slot).flags & FLAG_WITHHELD)
+    def awaits(self, uint32_t slot, uint32_t gid):
+        """Return the first slot of the dialog when the row, of that resource, runs and waits for a decision; else 0."""
+        cdef Row* row
+        if slot == 0 or slot >= self.row_pool.used:
+            return 0
+        row = &self.rows[slot]
+        if row.state != ROW_ACTIVE and row.state != ROW_PENDING:
+            return 0
+        return row.owner if row.group == gid and row.flags & FLAG_WITHHELD else 0
 
     def let_go(self, uint32_t slot):
         """Go on with a row about which nothing has changed."""

@@ -18,6 +18,7 @@ OUTERMOST: Final[Scope] = {b"xml": "http://www.w3.org/XML/1998/namespace"}
 _TAG_REST = re.compile(rb"""(?:\s++[^\s=/>]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+\s*+/?+>""")
 _ATTRIBUTE = re.compile(rb"""\s++([^\s=/>]++)\s*+=\s*+("[^"]*+"|'[^']*+')""")
 _NAME = re.compile(rb"[^\s/>]++")
+_NORMALISED = re.compile(rb"[&\t\r\n]")
 _CARE = re.compile(rb"[&<\r]")
 
 
@@ -84,7 +85,7 @@ def _read_declarations(tag: bytes) -> Scope:
 
 def read_value(quoted: bytes) -> str:
     """Return the value of an attribute from between its quotes."""
-    if _CARE.search(quoted) is None:
+    if _NORMALISED.search(quoted) is None:
         return quoted[1:-1].decode()
     values: list[str] = []
     expat = ParserCreate("utf-8")

@@ -5,6 +5,7 @@ from typing import Final
 
 from presence.document.markup import OUTERMOST, Part, Scope, read_text, read_whole
 from presence.document.pidf import DATA_MODEL
+from presence.document.xml import prepare_xml
 
 RPID: Final = "urn:ietf:params:xml:ns:pidf:rpid"
 
@@ -12,7 +13,7 @@ RPID: Final = "urn:ietf:params:xml:ns:pidf:rpid"
 def sphere_of(documents: Iterable[bytes]) -> str | None:
     """Return the sphere in the persons of published documents; None without one, or when two differ.
 
-    Documents have been read by `parse_pidf`. Spheres are compared without regard to case, as rules compare them
+    Documents are bodies that `parse_pidf` has taken. Spheres are compared without regard to case, as rules compare them
     (RFC 4745 section 7.3); an empty one says nothing.
     """
     spheres = {sphere.casefold(): sphere for document in documents for sphere in _spheres(document) if sphere}
@@ -20,6 +21,7 @@ def sphere_of(documents: Iterable[bytes]) -> str | None:
 
 
 def _spheres(document: bytes) -> Iterator[str]:
+    document = prepare_xml(document)
     if b"sphere" not in document:
         return
     for text, person in _children(document, OUTERMOST):

@@ -116,11 +116,11 @@ def is_known(name: Name) -> bool:
 
 
 def key_of(kind: Kind, name: Name) -> Key:
-    """Return what has to be granted for a child of a component to be shown."""
-    keys = _KEYS[kind]
-    if name in keys:
-        return keys[name]
-    return NEVER if name in _KNOWN else name
+    """Return what has to be granted for a child of a component to be shown.
+
+    For what stands where it is no attribute that is its name, which nothing grants when it is known.
+    """
+    return _KEYS[kind].get(name, name)
 
 
 def key_of_status(name: Name) -> Key:

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from presence.errors import BadRequest
-from presence.sip.headers import Params, canonical_user, parse_uri
+from presence.sip.headers import KEPT, KEPT_LENGTH, Params, canonical_user, parse_uri
 
 _DECISIVE: Final = ("user", "ttl", "method", "maddr", "transport")
 """Parameters that count where one URI has them and the other has not."""
@@ -18,9 +18,12 @@ class Address(NamedTuple):
     params: Params
 
 
-@lru_cache(1024)
 def read_address(text: str) -> Address:
     """Read a URI; what cannot be read is equivalent to itself only."""
+    return _recall_address(text) if len(text) <= KEPT_LENGTH else _read_address(text)
+
+
+def _read_address(text: str) -> Address:
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
     try:
@@ -37,6 +40,9 @@ def read_address(text: str) -> Address:
     if not colon:
         return Address((text,), {})
     return Address((scheme, _normalise(scheme, rest)), {})
+
+
+_recall_address = lru_cache(KEPT)(_read_address)
 
 
 def _normalise(scheme: str, rest: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from presence.document.tree import Element
 from presence.errors import BadRequest
-from presence.sip.headers import parse_uri
+from presence.sip.headers import KEPT, parse_uri
 from presence.values import Aor
 
 COMMON_POLICY: Final = "urn:ietf:params:xml:ns:common-policy"
@@ -136,7 +136,9 @@ def read_domain(text: str) -> str:
         return ""
 
 
-@lru_cache(4096)
 def plain_domain(domain: str) -> str:
     """Return the domain of a watcher as it is compared."""
-    return read_domain(domain) or domain
+    return (_recall_domain(domain) if len(domain) <= MAX_DOMAIN else "") or domain
+
+
+_recall_domain = lru_cache(KEPT)(read_domain)

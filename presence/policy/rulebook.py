@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from presence.document.sphere import sphere_of
 from presence.errors import SipError
+from presence.policy.attributes import PRES_RULES
 from presence.policy.decision import ALLOW, BLOCK, CONFIRM, FILTERED, POLITE_BLOCK, Decision
 from presence.policy.permission import Permissions
 from presence.policy.rules import Circumstances, Handling, Rules, Watcher, compile_rules, join_rules
@@ -55,6 +56,8 @@ class Guard(NamedTuple):
     """What holds where a presentity has no document and no operator decided."""
     always: frozenset[Aor] = frozenset()
     """Who may watch everybody."""
+    namespaces: tuple[str, ...] = (PRES_RULES,)
+    """Those of what the documents say is to be done."""
 
 
 InList = Callable[[Aor, str, Aor], bool]
@@ -128,27 +131,28 @@ class Rulebook:
 
     def rules(self, presentity: Aor, package: str) -> Rules | None:
         """Return the rules of a presentity, None when it has no document; raises StoreError."""
-        usages = self._guards.get(package, self._other).usages
+        guard = self._guards.get(package, self._other)
+        usages = guard.usages
         if not usages:
             return None
         key = (presentity, usages)
         rules = self._compiled.get(key)
         if rules is None:
-            rules = self._compile(presentity, usages)
+            rules = self._compile(presentity, guard)
             if rules is not None:
                 if len(self._compiled) >= KEPT:
                     del self._compiled[next(iter(self._compiled))]
                 self._compiled[key] = rules
         return rules
 
-    def _compile(self, presentity: Aor, usages: tuple[str, ...]) -> Rules | None:
-        bodies = [document.body for auid in usages for document in self._documents.of(presentity, auid)]
+    def _compile(self, presentity: Aor, guard: Guard) -> Rules | None:
+        bodies = [document.body for auid in guard.usages for document in self._documents.of(presentity, auid)]
         if not bodies:
             return None
         compiled = []
         for body in bodies:
             try:
-                compiled.append(compile_rules(body))
+                compiled.append(compile_rules(body, guard.namespaces))
             except SipError:
                 # Nobody can say whom it would have let in: it lets in nobody, and is a document all the same.
                 continue

@@ -6,11 +6,12 @@ can mean fewer permissions there. Without conditions of OMA all rules that match
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from presence.document.tree import Element, read_tree
 from presence.errors import BadRequest
+from presence.policy.attributes import PRES_RULES
 from presence.policy.conditions import Circumstances as Circumstances
 from presence.policy.conditions import Conditions, Rank, read_conditions
 from presence.policy.identity import COMMON_POLICY, plain_domain
@@ -153,10 +154,11 @@ class Rules:
         return self._changes[at] if at < len(self._changes) else None
 
 
-def compile_rules(body: bytes) -> Rules:
-    """Compile a rules document; raises BadRequest when it is malformed, none at all or beyond a bound.
+def compile_rules(body: bytes, namespaces: Collection[str] = (PRES_RULES,)) -> Rules:
+    """Compile a rules document, whose actions are those of one of the namespaces.
 
-    What is odd within a rule makes that rule match nobody, or grant less.
+    Raises BadRequest when it is malformed, none at all or beyond a bound. What is odd within a rule makes that rule
+    match nobody, or grant less.
     """
     root = read_tree(body, MAX_BYTES, MAX_ELEMENTS)
     if (root.namespace, root.name) != (COMMON_POLICY, "ruleset"):
@@ -164,7 +166,7 @@ def compile_rules(body: bytes) -> Rules:
     children = [child for child in root.children if (child.namespace, child.name) == (COMMON_POLICY, "rule")]
     if len(children) > MAX_RULES:
         raise BadRequest(f"More than {MAX_RULES} Rules")
-    rules = [_read_rule(child) for child in children]
+    rules = [_read_rule(child, namespaces) for child in children]
     if sum(map(_count_uris, {rule.transformations for rule in rules})) > MAX_URIS:
         raise BadRequest(f"More than {MAX_URIS} URIs of Services and Devices in Rules")
     return Rules(rules)
@@ -176,7 +178,7 @@ def join_rules(given: Iterable[Rules]) -> Rules:
     return parts[0] if len(parts) == 1 else Rules([rule for rules in parts for rule in rules._rules])
 
 
-def _read_rule(element: Element) -> Rule:
+def _read_rule(element: Element, namespaces: Collection[str]) -> Rule:
     conditions, handling = Conditions(), Handling.BLOCK
     granting: list[Element] = []
     for child in element.children:
@@ -184,7 +186,7 @@ def _read_rule(element: Element) -> Rule:
         if name == "conditions":
             read_conditions(child, conditions)
         elif name == "actions":
-            handling = max(handling, read_actions(child))
+            handling = max(handling, read_actions(child, namespaces))
         elif name == "transformations":
             granting += child.children
         else:

@@ -1,6 +1,6 @@
 """Reading the actions and transformations of a rule (RFC 5025 sections 3.2 and 3.3, OMA-TS-Presence_SIMPLE_XDM)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -45,13 +45,16 @@ _SETS: Final = {
 }
 
 
-def read_actions(element: Element) -> Handling:
-    """Return the handling of an <actions>, of several the greatest; a value we do not know is the lowest."""
+def read_actions(element: Element, namespaces: Collection[str] = (PRES_RULES,)) -> Handling:
+    """Return the handling of an <actions>, of several the greatest; a value we do not know is the lowest.
+
+    `namespaces` are those of <sub-handling>: rules about dialogs have their own.
+    """
     return max(
         (
             _HANDLINGS.get(child.value(), Handling.BLOCK)
             for child in element.children
-            if (child.namespace, child.name) == (PRES_RULES, "sub-handling")
+            if child.name == "sub-handling" and child.namespace in namespaces
         ),
         default=Handling.BLOCK,
     )

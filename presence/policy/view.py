@@ -40,6 +40,7 @@ _KINDS: Final = {
     (DATA_MODEL, "device"): Kind.DEVICE,
     (PIDF, "note"): Kind.NOTE,
 }
+_URI_TYPES: Final = ("service-uri", "deviceID")
 _DECLARATION = re.compile(rb"<\?xml\s[^>]*+>\s*+")
 _END = re.compile(rb"((?:[^<]++|<!--(?>.*?-->)|<\?(?>.*?\?>)|<!\[CDATA\[(?>.*?\]\]>))*+)(</[^>]*+>)", re.DOTALL)
 """What stands behind the last child of <presence>, and its end tag."""
@@ -117,16 +118,11 @@ class _Component:
         """Whether it has a note of its own."""
         return any(key == "note" for key, _ in self.segments)
 
-    def is_granted(self, members: frozenset[Member]) -> bool:
-        """Return whether one of these names it."""
-        if not members:
-            return False
+    def is_granted(self, members: frozenset[Member], uris: list[tuple[str, Address]]) -> bool:
+        """Return whether one of these names it; `uris` are those of the members that are URIs."""
         if ALL in members or not members.isdisjoint(self.members):
             return True
-        for kind, uri in self.uris:
-            if any(given == kind and is_equivalent(uri, read_address(value)) for given, value in members):
-                return True
-        return False
+        return any(kind == own_kind and is_equivalent(own, uri) for own_kind, own in self.uris for kind, uri in uris)
 
 
 def _user_inputs(gap: bytes, text: bytes) -> list[Segment]:
@@ -201,13 +197,13 @@ class Shown:
         if not self._is_read:
             self._read()
         granted = {
-            Kind.TUPLE: permissions.services,
-            Kind.PERSON: permissions.persons,
-            Kind.DEVICE: permissions.devices,
+            Kind.TUPLE: (permissions.services, _uris_of(permissions.services)),
+            Kind.PERSON: (permissions.persons, []),
+            Kind.DEVICE: (permissions.devices, _uris_of(permissions.devices)),
         }
         keys, whole = permissions.keys(), permissions.shows_every_attribute
         components = [piece for piece in self._pieces if isinstance(piece, _Component)]
-        shown = {id(piece) for piece in components if piece.is_granted(granted[piece.kind])}
+        shown = {id(piece) for piece in components if piece.is_granted(*granted[piece.kind])}
         notes = (whole or "note" in keys) and self._shows_notes(permissions, components, shown)
         out = [self._head]
         for piece in self._pieces:
@@ -228,6 +224,10 @@ class Shown:
         if not persons:
             return ALL in permissions.persons
         return any(id(person) in shown and not person.has_note for person in persons)
+
+
+def _uris_of(members: frozenset[Member]) -> list[tuple[str, Address]]:
+    return [(kind, read_address(value)) for kind, value in members if kind in _URI_TYPES]
 
 
 def show(document: bytes, permissions: Permissions) -> bytes:

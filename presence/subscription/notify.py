@@ -11,7 +11,7 @@ from presence.events.winfo import WatcherList
 from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
 from presence.policy.view import Shown
 from presence.subscription.individual import Individual, tail
-from presence.subscription.views import Views
+from presence.subscription.views import Views, read
 from presence.subscription.watching import Watching
 from presence.tally import Tally
 from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent
@@ -74,7 +74,7 @@ class Notify:
         self._sending: list[float] = []
         self._interval_s = interval_s
         self._quiet_until: dict[Resource, float] = {}
-        self._shown: tuple[Resource, Shown] | None = None
+        self._shown: tuple[Resource, Shown | None] | None = None
         self.finals: dict[int, int] = {}
         """Resources by the slots whose final NOTIFY, which may have a document, is not done."""
         self.on_resource: Callable[[Resource, bool], None] = lambda resource, there: None
@@ -268,9 +268,9 @@ class Notify:
             return 0 if resource.views is None else resource.views.find(decision.permissions)
         return decision.view
 
-    def _whole(self, resource: Resource) -> Shown:
+    def _whole(self, resource: Resource) -> Shown | None:
         if self._shown is None or self._shown[0] is not resource:
-            self._shown = (resource, Shown(self._documents(resource.package, resource.presentity)))
+            self._shown = (resource, read(self._documents(resource.package, resource.presentity)))
         return self._shown[1]
 
     def running(self) -> list[int]:

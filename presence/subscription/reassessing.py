@@ -22,6 +22,7 @@ from presence.subscription.book import Book
 from presence.subscription.ending import RETRY_S, Ending
 from presence.subscription.machine import Input
 from presence.subscription.notify import Notify, Resource
+from presence.subscription.roster import Roster
 from presence.subscription.triggers import Triggers
 from presence.subscription.verdicts import Verdicts
 from presence.values import Aor, SubscriptionStatus
@@ -36,6 +37,8 @@ class Case(NamedTuple):
     slot: int
     owner: int
     decision: Decision
+    changes: int
+    """How many changes of rules it knows of."""
 
 
 class Reassessing:
@@ -52,6 +55,7 @@ class Reassessing:
         verdicts: Verdicts,
         rulebook: Rulebook,
         triggers: Triggers,
+        roster: Roster,
         clock: Callable[[], float],
     ) -> None:
         self._registry = registry
@@ -63,9 +67,11 @@ class Reassessing:
         self._verdicts = verdicts
         self._rulebook = rulebook
         self._triggers = triggers
+        self._roster = roster
         self._clock = clock
         self._work: dict[Resource, Iterator[int]] = {}
         """By resource the subscriptions that are still to be decided about."""
+        self._changes = 0
         self._again: list[tuple[float, int, Resource]] = []
         """When to decide once more, about which subscription of what."""
         notify.on_resource = self._watch
@@ -74,13 +80,17 @@ class Reassessing:
     @property
     def busy(self) -> bool:
         """Whether there is more to do in the next turn."""
-        return bool(self._work)
+        return bool(self._work) or self._roster.busy
 
     # ---- what changes ----
 
     def rules_changed(self, presentity: Aor, package: str) -> None:
         """Decide again about the watchers of a presentity: its rules for a package are others."""
         self._rulebook.forget(presentity)
+        self._roster.look(presentity, package)
+        self._decide_again(presentity, package)
+
+    def _decide_again(self, presentity: Aor, package: str) -> None:
         for name in (package, *(template.name for template in self._registry.templates_of(package))):
             resource = self._notify.find((name, presentity))
             if resource is not None:
@@ -92,7 +102,7 @@ class Reassessing:
             for package in self._rulebook.packages_of(auid):
                 self.rules_changed(owner, package)
         for resource in self._triggers.depending(key):
-            self.rules_changed(resource.presentity, resource.package.name)
+            self._decide_again(resource.presentity, resource.package.name)
 
     def everything_changed(self) -> None:
         """Hear that any document may be another."""
@@ -105,7 +115,7 @@ class Reassessing:
         """Hear that the presence of a presentity is another, and perhaps its sphere."""
         if self._rulebook.moved(presentity):
             for resource in self._triggers.in_sphere(presentity):
-                self.rules_changed(presentity, resource.package.name)
+                self._decide_again(presentity, resource.package.name)
 
     def check(self, slot: int) -> None:
         """Look whether what was decided about a subscription before its commit still holds."""
@@ -133,6 +143,7 @@ class Reassessing:
             self._table.guard_group(resource.gid, True)
 
     def _begin(self, resource: Resource) -> None:
+        self._changes += 1
         self._table.hold_group(resource.gid)
         for slot, gid in self._notify.finals.items():
             if gid == resource.gid:
@@ -145,7 +156,7 @@ class Reassessing:
     def tick(self, now: float) -> None:
         """Decide about a slice of those who wait for it."""
         for resource in self._triggers.take_due(now):
-            self.rules_changed(resource.presentity, resource.package.name)
+            self._decide_again(resource.presentity, resource.package.name)
         if self._again:
             self._take_again(now)
         left = SLICE
@@ -158,6 +169,8 @@ class Reassessing:
                     resource.views.sweep()
             left -= len(part)
             self._judge(resource, part, now)
+        if left and self._roster.busy:
+            self._roster.write_some(now)
 
     def _take_again(self, now: float) -> None:
         waiting, self._again = self._again, []
@@ -173,37 +186,37 @@ class Reassessing:
 
     def _judge(self, resource: Resource, slots: list[int], now: float) -> None:
         cases: list[Case] = []
+        lanes = self._book.lanes
         for slot in slots:
-            if not self._waits(slot, resource):
-                continue
-            owner = self._table.facts(slot).owner
-            decision = self._reconsider(slot, owner, resource, now)
+            owner = self._owner(slot, resource)
+            decision = self._reconsider(slot, owner, resource, now) if owner else None
             if decision is None:
                 continue
-            if self._book.lanes.enter(owner):
-                cases.append(Case(slot, owner, decision))
+            if lanes.enter(owner):
+                cases.append(Case(slot, owner, decision, self._changes))
             else:
                 # A refresh is under way, perhaps by the old rules: it comes first.
-                self._book.lanes.wait(owner, partial(self._judge_alone, slot, owner, resource), bounded=False)
+                lanes.wait(owner, partial(self._judge_alone, slot, owner, resource), bounded=False)
         if cases:
             self._submit(resource, cases, now)
 
     def _judge_alone(self, slot: int, owner: int, resource: Resource) -> None:
         now = self._clock()
         decision = None
-        if self._waits(slot, resource):
+        if self._owner(slot, resource) == owner:
             decision = self._reconsider(slot, owner, resource, now)
         if decision is None:
             self._book.lanes.leave(owner)
         else:
-            self._submit(resource, [Case(slot, owner, decision)], now)
+            self._submit(resource, [Case(slot, owner, decision, self._changes)], now)
 
-    def _waits(self, slot: int, resource: Resource) -> bool:
-        """Whether a slot is still that of a subscription of the resource that waits for a decision."""
-        if self._table.state(slot) not in ("active", "pending") or not self._table.withheld(slot):
-            return False
-        group = self._table.facts(slot).group
-        return bool(group == resource.gid) and self._notify.resource_by(group) is resource
+    def _owner(self, slot: int, resource: Resource) -> int:
+        """Return the dialog's first slot when a slot is still that of a subscription which waits, else 0."""
+        # The group may be another resource's by now.
+        if self._notify.find((resource.package.name, resource.presentity)) is not resource:
+            return 0
+        owner: int = self._table.awaits(slot, resource.gid)
+        return owner
 
     def _reconsider(self, slot: int, owner: int, resource: Resource, now: float) -> Decision | None:
         """Return what is decided about a subscription when that is something else than it has; else it goes on."""
@@ -249,7 +262,7 @@ class Reassessing:
                 if error is not None:
                     # Not so for the database, so not granted; and what was taken away stays away.
                     self._again.append((self._clock() + RETRY_S, case.slot, resource))
-                elif self._waits(case.slot, resource):
+                elif self._owner(case.slot, resource) == case.owner:
                     self._settle(resource, case)
             except Exception as raised:
                 # One whose document cannot be made keeps nobody else waiting.
@@ -273,6 +286,8 @@ class Reassessing:
             self._again.append((0.0, slot, resource))
 
     def _decides_the_same(self, resource: Resource, case: Case) -> bool:
+        if case.changes == self._changes:
+            return True
         try:
             return self._decide(resource, case.owner) == case.decision
         except StoreError:

@@ -38,7 +38,7 @@ class Views:
         """Return the number of a view, `NOTHING` when nobody is shown it."""
         return self._numbers.get(permissions, NOTHING)
 
-    def add(self, permissions: Permissions, shown: Shown) -> int:
+    def add(self, permissions: Permissions, shown: Shown | None) -> int:
         """Number a new view and let the table have it; return `NOTHING` when there are too many to have another."""
         number = FILTERED + len(self._numbers)
         if number in self._permissions or number >= MOST:
@@ -63,11 +63,18 @@ class Views:
         self.sweep()
         if not self._numbers:
             return False
-        shown = Shown(document)
+        shown = read(document)
         news = [number for number in self._permissions if self._set(number, shown)]
         return bool(news)
 
-    def _set(self, number: int, shown: Shown) -> bool:
+    def _set(self, number: int, shown: Shown | None) -> bool:
+        if shown is None:
+            return self._table.set_body(self._gid, number, None)
         self._tally.bodies["filtered"] += 1
         body = shown.render(self._permissions[number])
         return self._table.set_body(self._gid, number, tail(self._content_type, body))
+
+
+def read(document: bytes) -> Shown | None:
+    """Read a composed document for rendering it, None where there is none to be shown."""
+    return Shown(document) if document else None

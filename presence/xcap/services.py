@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from presence.document.xml import escape
+from presence.store.base import Store
+from presence.values import Aor
 from presence.xcap.canonical import canonical_uri
+from presence.xcap.doctypes import name_in, number_of
 from presence.xcap.documents import Change, Key, Stored
 from presence.xcap.errors import ConstraintFailure
 from presence.xcap.tree import Bounds, Element, Malformed, expand, qualified_name, read_tree
@@ -17,10 +20,10 @@ _ROOT, _SERVICE = expand(NAMESPACE, "rls-services"), expand(NAMESPACE, "service"
 
 
 class Services:
-    """An index of services by canonical URI. `every` yields all documents of rls-services, once, when first asked.
+    """An index of services by canonical URI. `every` yields all documents of rls-services (`stored_services`).
 
-    `note` must be told of every change of a document from before the first question on, and `forget` when changes
-    were missed.
+    They are read when something is asked first. From before that on `note` must be told of every change of a document,
+    and `forget` when changes were missed.
     """
 
     def __init__(self, every: Callable[[], Iterable[Stored]]) -> None:
@@ -63,6 +66,15 @@ class Services:
             self._by_key[key] = uris = frozenset(canonical_uri(uri) for uri in service_uris(stored.body))
             for uri in uris:
                 self._by_uri.setdefault(uri, set()).add(key)
+
+
+def stored_services(store: Store) -> Iterator[Stored]:
+    """Yield all documents of rls-services in the database; raises StoreError."""
+    for username, domain, doc_uri, doc in store.read("xcap_every", (number_of(AUID),)):
+        owner = Aor(str(username or ""), str(domain or ""))
+        key = Key(AUID, owner if any(owner) else None, name_in(AUID, str(doc_uri or "")))
+        body = doc if isinstance(doc, bytes) else str(doc or "").encode("utf-8", "surrogatepass")
+        yield Stored(key, body, "", "", 0.0, 0, 0)
 
 
 def read_services(body: bytes) -> list[Element]:

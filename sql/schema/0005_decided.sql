@@ -2,3 +2,6 @@
 -- The columns are nullable, so an INSERT written for OpenSIPS still works, and is an operator's decision.
 ALTER TABLE watchers ADD COLUMN decided TEXT;       -- status and reason as the server wrote them
 ALTER TABLE watchers ADD COLUMN by_rules INTEGER;   -- 1 when a rules document said so, 0 when the default did
+
+-- Refusals that the server wrote: they decide nothing and are forgotten after a while.
+CREATE INDEX watchers_refused_idx ON watchers (inserted_time) WHERE status = 3;

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import sip
 from net import Network
+from rulesets import ask
 from xcap import ALICE, Site
 
 from presence.document.pidf import parse_odd_pidf
 from presence.document.xml import parse_xml
 from presence.errors import SipError
+from presence.http.xmlrpc import parse_call
+from presence.policy.view import show
 
 Give = Callable[[bytes], int]
 """Hands a body in and returns the status it was answered."""
@@ -25,6 +29,13 @@ class Input(NamedTuple):
 PIDF = (
     '<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:alice@example.com"><tuple id="a"{attributes}>'
     "<status><basic>open</basic></status><note>{content}</note></tuple></presence>"
+)
+
+RULES = (
+    '<ruleset xmlns="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules"><rule id="a">'
+    '<conditions><identity><one id="sip:bob@example.com"{attributes}/></identity></conditions><actions>'
+    "<pr:sub-handling>allow</pr:sub-handling></actions><transformations><pr:provide-services><pr:class>{content}"
+    "</pr:class></pr:provide-services></transformations></rule></ruleset>"
 )
 
 
@@ -76,10 +87,30 @@ def put(node: str = "") -> Callable[[], Give]:
     return lambda: give
 
 
+def ruled() -> Give:
+    """Rules that are read and asked, beside a document that they show."""
+    body = sip.pidf("n").encode()
+
+    def give(text: bytes) -> int:
+        try:
+            show(body, ask(text).permissions)
+        except SipError as error:
+            return error.status
+        return 200
+
+    return give
+
+
 INPUTS = {
     "PUBLISH of PIDF": Input(PIDF, published),
     "PIDF by expat": Input(PIDF, read_by(parse_odd_pidf)),
     "PUT of an XCAP document": Input("<r{attributes}><a>{content}</a></r>", put()),
     "PUT of an XCAP element": Input("<b{attributes}><a>{content}</a></b>", put("/~~/r/b")),
+    "rules": Input(RULES, ruled),
+    "call by XML-RPC": Input(
+        "<methodCall><methodName{attributes}>cleanup</methodName><params><param><value>{content}</value></param></params>"
+        "</methodCall>",
+        read_by(parse_call),
+    ),
     "XML by lxml": Input("<r{attributes}><a>{content}</a></r>", read_by(parse_xml)),
 }

@@ -59,8 +59,3 @@ def test_summary_outlives_a_restart(net: Network, bob: Agent, mailbox: Publicati
     net.restart()
     assert watch.body == TWO
     assert bob.subscribe(event="message-summary").body == TWO
-
-
-def test_rfc3842_policy_of_presence_does_not_apply() -> None:
-    net = Network("server.policy=rules")
-    assert net.agent("bob").subscribe(event="message-summary").state == "active"

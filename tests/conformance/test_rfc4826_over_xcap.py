@@ -195,3 +195,8 @@ def test_rfc4825_8_2_3_test_app_takes_its_examples(site):
     assert put(site, target, '<root xmlns="test-app"><el1 att="first"/><el1 att="second"/></root>').status == 201
     assert put(site, f'{target}/~~/root/el1[@att="third"]', '<el1 att="third"/>').status == 201
     assert put(site, f'{target}/~~/root/el1[@att="third"]', '<el1 att="fourth"/>').error == "cannot-insert"
+
+
+@pytest.mark.parametrize("target", ["~~/resource-lists", "/~~", "~~", "%7E%7E/x"])
+def test_rfc4825_6_a_uri_without_a_document_is_404(site, target):
+    assert site.get(target).status == 404

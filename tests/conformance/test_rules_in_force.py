@@ -4,6 +4,7 @@ import pytest
 import sip
 from net import Agent, Network, Subscription
 from ruling import (
+    ALICE,
     LISTS,
     OMA_RULES,
     ROOT,
@@ -242,6 +243,27 @@ def test_rules_that_are_gone_count_no_more_even_when_nobody_watched_meanwhile(ne
     assert bob.subscribe().state == "pending"
 
 
+def test_the_table_says_what_holds_also_of_those_who_do_not_watch(net, alice, bob):
+    write(net, ruleset(allow("bob")))
+    bob.subscribe().unsubscribe()
+    assert stored(net) == [(1, "")]
+    write(net, ruleset(rule("polite-block", BOB)))
+    assert stored(net) == [(1, "polite-block")]
+    write(net, ruleset(allow("carol")))
+    assert stored(net) == [(3, "rejected")]
+
+
+def test_refusals_the_server_noted_are_forgotten_and_those_of_an_operator_are_not(net, alice, bob):
+    write(net, ruleset(allow("dave")))
+    bob.subscribe()
+    net.rows(
+        "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, inserted_time) "
+        "VALUES ('sip:alice@example.com', 'carol', 'example.com', 'presence', 3, 0)"
+    )
+    net.advance(4 * 86_400, step_s=3600)
+    assert net.rows("SELECT watcher_username FROM watchers WHERE status = 3") == [("carol",)]
+
+
 def test_a_view_that_changes_is_told_when_it_shows_something_else(net, alice, bob):
     write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
     watch = bob.subscribe()
@@ -399,6 +421,19 @@ def test_rules_that_another_process_writes_act_within_a_second(net, alice, bob):
     net.rows("DELETE FROM xcap")
     net.advance(1)
     assert watch.state == "pending"
+
+
+def test_an_operators_decision_acts_at_once_when_asked_for(net, alice, bob):
+    watch = bob.subscribe()
+    net.rows("UPDATE watchers SET status = 1 WHERE watcher_username = 'bob'")
+    assert watch.state == "pending"
+    net.node.privacy.decide_again(ALICE, "presence")
+    net.settle()
+    assert (watch.state, NOTE in watch.body) == ("active", True)
+    net.rows("UPDATE watchers SET status = 3 WHERE watcher_username = 'bob'")
+    net.node.privacy.decide_again(ALICE, "presence")
+    net.settle()
+    assert watch.state == "terminated;rejected"
 
 
 # ---- requests under way ----

@@ -224,7 +224,7 @@ def visible(
             remove(child)
         elif not every:
             filter_component(child, found)
-    return content(etree.tostring(root))
+    return content(etree.tostring(root, encoding="utf-8"))
 
 
 def notes_of(component: etree._Element) -> list[etree._Element]:
@@ -242,7 +242,7 @@ def is_shown(component: etree._Element, found: list[etree._Element]) -> bool:
                 return True
             if member.tag == f"{PR}class" and value in [token(one) for one in component.findall(f"{RPID}class")]:
                 return True
-            if member.tag == f"{PR}occurrence-id" and value == component.get("id", "").strip():
+            if member.tag == f"{PR}occurrence-id" and value == component.get("id", "").strip(" \t\r\n"):
                 return True
             devices = [token(one) for one in component.findall(f"{DM}deviceID")] if kind == "device" else []
             if member.tag == f"{PR}deviceID" and any(same_uri(one, value) for one in devices):
@@ -405,7 +405,7 @@ def elements(element: etree._Element) -> list[etree._Element]:
 
 
 def token(element: etree._Element) -> str:
-    return " ".join("".join(element.xpath("text()")).split())
+    return re.sub("[ \t\r\n]+", " ", "".join(element.xpath("text()"))).strip(" ")
 
 
 def remove(element: etree._Element) -> None:

@@ -79,7 +79,7 @@ def test_what_the_packages_declare() -> None:
     packages: list[EventPackage] = [PresencePackage(), MessageSummaryPackage(), WatcherInfoPackage()]
     assert [(p.name, p.publishable, p.authorised, p.watches) for p in packages] == [
         ("presence", ("application/pidf+xml",), True, ""),
-        ("message-summary", ("application/simple-message-summary",), False, ""),
+        ("message-summary", ("application/simple-message-summary",), True, ""),
         ("presence.winfo", (), False, "presence"),
     ]
     assert {p.default_expires_s for p in packages} == {3600}

@@ -84,6 +84,8 @@ def test_an_anchor_counts_in_all_its_spellings(blink, anchor):
         "",
         "sip:alice@example.com",
         "http://[",
+        ROOT,
+        f"{ROOT}/~~/resource-lists/list",
         f"{HOME}",
         f"{HOME}/other",
         f"{HOME}/index/~~/resource-lists/list",  # of several

@@ -277,11 +277,20 @@ def test_rfc4826_3_4_5_references_need_not_resolve():
 def test_rfc4825_8_2_5_uniqueness_is_looked_at_before_other_constraints():
     found = conflict("resource-lists", lists('<list name="a"><external/></list><list name="a"/>'))
     assert fields(found) == ["resource-lists/list[2]/@name"]
+    found = conflict("rls-services", services(service("sip:alice@example.com", "x")))
+    assert fields(found) == ["rls-services/service/@uri"]
 
 
-def test_a_report_of_very_many_is_bounded():
-    found = conflict("resource-lists", lists('<list name="a"/>' * 1000))
-    assert len(fields(found)) == 20
+@pytest.mark.parametrize(
+    ("auid", "body"),
+    [
+        ("resource-lists", lists('<list name="a"/>' * 1000)),
+        ("resource-lists", lists('<list><entry uri="sip:a@b"/><entry uri="sip:a@b"/></list>' * 1000)),
+        ("rls-services", services('<service uri="sip:alice@example.com"><list/></service>' * 500)),
+    ],
+)
+def test_a_report_of_very_many_is_bounded(auid, body):
+    assert len(fields(conflict(auid, body))) == 20
 
 
 # rls-services (RFC 4826 section 4.4.5)
@@ -378,6 +387,16 @@ def test_references_to_elsewhere_can_be_allowed():
     reference = "http://other.example.com/resource-lists/users/sip:joe@example.com/index/~~/resource-lists/list"
     body = services(service("sip:friends@example.com", reference))
     assert conflict("rls-services", body, allow_external_references=True) is None
+
+
+def test_a_document_has_so_many_services_at_most():
+    def some(number: int) -> str:
+        return services("".join(service(f"sip:s{each}@example.com") for each in range(number)))
+
+    assert conflict("rls-services", some(500)) is None
+    found = conflict("rls-services", some(501))
+    assert found is not None
+    assert (found.element, found.phrase) == ("constraint-failure", "Keep the document to 500 services")
 
 
 def test_rfc4826_4_4_5_lists_within_services_have_the_constraints_of_lists():

@@ -14,7 +14,8 @@ from presence.xcap.schema import SchemaUsage
 NAMESPACE: Final = "urn:ietf:params:xml:ns:resource-lists"
 
 _KEYS: Final = {"list": "name", "entry": "uri", "entry-ref": "ref", "external": "anchor"}
-_EXISTS_MOST: Final = 20
+EXISTS_MOST: Final = 20
+"""Values that one report names: to find where they stand takes time."""
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|/|\?|#|$")
 """How a reference begins that is no relative path (RFC 3986 section 4.2)."""
 
@@ -43,8 +44,10 @@ def check_unique(tree: etree._Element, namespace: str) -> None:
     for parent in tree.iter("{*}*"):
         for name, attribute in _KEYS.items() if len(parent) > 1 else ():
             exists += _repeated(parent, name, attribute, namespace)
+        if len(exists) >= EXISTS_MOST:
+            break
     if exists:
-        raise UniquenessFailure("Values that name siblings must differ: see the fields", exists[:_EXISTS_MOST])
+        raise UniquenessFailure("Values that name siblings must differ: see the fields", exists[:EXISTS_MOST])
 
 
 def _repeated(parent: etree._Element, name: str, attribute: str, namespace: str) -> list[Exists]:
@@ -56,7 +59,7 @@ def _repeated(parent: etree._Element, name: str, attribute: str, namespace: str)
     found: list[Exists] = []
     for child in siblings:
         value = child.get(attribute)
-        if value in seen and len(found) < _EXISTS_MOST:
+        if value in seen and len(found) < EXISTS_MOST:
             # Another URI would be another thing; another name is as good.
             others = _other_names(value, count) if name == "list" else ()
             found.append(Exists(field(child, attribute, namespace), others))

@@ -17,10 +17,13 @@ from presence.xcap.place import field
 from presence.xcap.schema import SchemaUsage
 from presence.xcap.services import AUID, NAMESPACE, Services, read_services, write_alone
 from presence.xcap.usage import World
+from presence.xcap.usages.resource_lists import EXISTS_MOST, check_references, check_unique
 from presence.xcap.usages.resource_lists import NAMESPACE as LISTS
-from presence.xcap.usages.resource_lists import check_references, check_unique
 
 _SERVICE: Final = f"{{{NAMESPACE}}}service"
+SERVICES_MOST: Final = 500
+"""Services of one document: for each is asked whose its URI is, while everything waits."""
+
 _TRIES: Final = 100
 
 
@@ -39,18 +42,20 @@ class RlsServices(SchemaUsage):
         self.global_tree = index  # type: ignore[misc]
 
     def validate(self, tree: etree._Element) -> None:
-        """Raise a `Conflict` for what breaks the schema or the constraints on lists (section 4.4.5)."""
+        """Raise a `Conflict` for what breaks the schema or is not unique within the document (section 4.4.5)."""
         super().validate(tree)
         check_unique(tree, self.namespace)
-        check_references(tree)
 
     def check(self, tree: etree._Element, body: bytes, key: Key, world: World) -> None:
         """Raise `UniquenessFailure` for URIs that are taken, `ConstraintFailure` for references that may not be."""
         self._check_uris(tree, key, world)
+        check_references(tree)
         for element in tree.iterfind(f"{_SERVICE}/{{{NAMESPACE}}}resource-list"):
             check_resource_list((element.text or "").strip(), key, world)
 
     def _check_uris(self, tree: etree._Element, key: Key, world: World) -> None:
+        if len(tree.findall(_SERVICE)) > SERVICES_MOST:
+            raise ConstraintFailure(f"Keep the document to {SERVICES_MOST} services")
         exists = []
         own: set[str] = set()
         for service in tree.iterfind(_SERVICE):
@@ -58,13 +63,16 @@ class RlsServices(SchemaUsage):
             if uri in own or self._is_taken(uri, key, world):
                 others = self._free_uris(uri, own, key, world)
                 exists.append(Exists(field(service, "uri", self.namespace), others))
+            if len(exists) >= EXISTS_MOST:
+                break
             own.add(uri)
         if exists:
             raise UniquenessFailure("The URI of a service must be nobody else's: choose another", exists)
 
     def _is_taken(self, uri: str, key: Key, world: World) -> bool:
-        if self._services.find(uri) - {key}:
-            return True
+        owners = self._services.find(uri)
+        if owners:
+            return owners != {key}
         try:
             parsed = parse_uri(uri)
             aor = parsed.aor()

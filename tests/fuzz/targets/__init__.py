@@ -7,7 +7,7 @@ to begin with. To add one, write its module and put it into `TARGETS`.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fuzz.targets import answers, framer, node, parser, pidf, proof, values
+from fuzz.targets import answers, framer, lists, node, parser, pidf, privacy, proof, values
 
 
 class Target(NamedTuple):
@@ -22,14 +22,15 @@ class Target(NamedTuple):
 
 
 _SCANNING = ("find.pxi", "names.pxi", "fields.pxi", "scan.pxi", "plain.pxi", "message.pxi")
+_DOCUMENTS = ("characters.pxi", "wellformed.pxi", "cutting.pxi", "merging.pxi", "outline.pxi")
 
 TARGETS = {
     "parser": Target(parser.run, parser.seeds, 2048, (*_SCANNING, "serialise.pxi")),
     "values": Target(values.run, parser.seeds, 2048, _SCANNING),
     "framer": Target(framer.run, framer.seeds, 4096, (*_SCANNING, "framing.pxi")),
-    "pidf": Target(
-        pidf.run, pidf.seeds, 4096, ("characters.pxi", "wellformed.pxi", "cutting.pxi", "merging.pxi", "outline.pxi")
-    ),
+    "pidf": Target(pidf.run, pidf.seeds, 4096, _DOCUMENTS),
+    "privacy": Target(privacy.run, privacy.seeds, 6000, _DOCUMENTS),
+    "lists": Target(lists.run, lists.seeds, 8192, ("characters.pxi", "wellformed.pxi", "outline.pxi")),
     "proof": Target(proof.run, proof.seeds, 1024, ("hashes.pxi", "credentials.pxi")),
     "answers": Target(answers.run, answers.seeds, 2048, (*_SCANNING, "framing.pxi", "flights.pxi", "timers.pxi")),
     "node": Target(
