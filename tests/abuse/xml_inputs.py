@@ -14,6 +14,7 @@ from presence.document.dialoginfo import parse_dialog_info
 from presence.document.pidf import parse_odd_pidf
 from presence.document.xml import parse_xml
 from presence.errors import SipError
+from presence.http.xmlrpc import parse_call
 from presence.policy.view import show
 
 Give = Callable[[bytes], int]
@@ -124,5 +125,10 @@ INPUTS = {
     "PUT of an XCAP document": Input("<r{attributes}><a>{content}</a></r>", put()),
     "PUT of an XCAP element": Input("<b{attributes}><a>{content}</a></b>", put("/~~/r/b")),
     "rules": Input(RULES, ruled),
+    "call by XML-RPC": Input(
+        "<methodCall><methodName{attributes}>cleanup</methodName><params><param><value>{content}</value></param></params>"
+        "</methodCall>",
+        read_by(parse_call),
+    ),
     "XML by lxml": Input("<r{attributes}><a>{content}</a></r>", read_by(parse_xml)),
 }
