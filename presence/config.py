@@ -25,6 +25,7 @@ from presence.settings import (
     Setting,
     Tls,
     Ws,
+    Xcap,
 )
 from presence.shape import is_loopback
 
@@ -57,6 +58,7 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
+    xcap: Xcap = field(default_factory=Xcap)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value that is not a default came from, by section.key."""

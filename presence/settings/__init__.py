@@ -16,6 +16,7 @@ from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
 from presence.settings.setting import Refused, Setting, Value
 from presence.settings.tls import Tls, Ws
+from presence.settings.xcap import Xcap
 
 SECTIONS: Mapping[str, type] = {
     "presence": Presence,
@@ -28,10 +29,11 @@ SECTIONS: Mapping[str, type] = {
     "auth": Auth,
     "database": Database,
     "http": Http,
+    "xcap": Xcap,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "xcap_client", "pua", "rls")
+RESERVED = ("presence_mwi", "xcap_client", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -67,4 +69,5 @@ __all__ = [
     "Tls",
     "Value",
     "Ws",
+    "Xcap",
 ]

@@ -21,6 +21,7 @@ FLOORS = {
     "presence.events": RULES,
     "presence.policy": RULES,
     "presence.document": RULES,
+    "presence.xcap": RULES,
     "presence.publication": ROLES,
     "presence.subscription": ROLES,
     "presence.registration": ROLES,
