@@ -40,6 +40,7 @@ from presence.subscription.upkeep import FailurePolicy, Restorer, Upkeep
 from presence.subscription.ways import Ways
 from presence.tally import Tally
 from presence.values import Aor
+from presence.xcap.documents import Documents
 
 SLICE = 256
 """NOTIFYs sent in one turn, so that requests keep their latency during a large fan-out."""
@@ -112,6 +113,7 @@ class Node:
             supported="gruu" if config.presence.gruu else "",
         )
         self.transactions.bound(config.limits.uri_bytes, config.limits.body_bytes)
+        self.documents = Documents(store)
         self._identity = guards.build_identity(config, store, self.endpoint, tally)
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
@@ -294,6 +296,7 @@ class Node:
         self.compositor.tick(now)
         self._upkeep.tick(now)
         self.migration.tick(now)
+        self.documents.tick(now)
         self.notify.flush(now)
         self._purge_bindings(now)
         self._store.flush()

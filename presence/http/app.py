@@ -1,9 +1,9 @@
-"""One ASGI application for health, readiness and metrics, and the server that carries it."""
+"""One ASGI application for health, readiness, metrics and what else is given, and the server that carries it."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from presence.errors import ConfigError
 from presence.http.metrics import build_registry
@@ -23,8 +23,13 @@ KEEP_ALIVE_S = 5
 STOP_S = 2
 
 
-def build_app(tally: Tally, ready: Callable[[], bool], *collectors: Collector) -> Starlette:
-    """Return the application; `ready` says whether SIP is served, `collectors` are shown beside the tally."""
+def build_app(
+    tally: Tally, ready: Callable[[], bool], *collectors: Collector, routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """Return the application; `ready` says whether SIP is served, `collectors` are shown beside the tally.
+
+    `routes` are what else is served.
+    """
     registry = build_registry(tally, collectors)
 
     async def healthz(_request: Request) -> Response:
@@ -38,7 +43,7 @@ def build_app(tally: Tally, ready: Callable[[], bool], *collectors: Collector) -
         return Response(encode(registry), headers={"content-type": content_type})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *routes],
     )
 
 

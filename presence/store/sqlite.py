@@ -25,7 +25,7 @@ from presence.store.numbers import Numbers
 from presence.store.opening import BUSY_TIMEOUT_MS, MEMORY, adopt, claim, connect, speaking_of
 from presence.store.queries import load_queries
 from presence.store.submission import Finished, Tick, decode, encode, refused, sift, storable
-from presence.store.tables import BLOCK, Direct, Tables
+from presence.store.tables import BLOCK, OTHERS_WRITE, Direct, Tables
 from presence.store.window import Gone, Window
 from presence.store.writer import Writer
 
@@ -144,7 +144,7 @@ class SqliteStore:
         """Run a reading query of `sql/queries`; sees what is in the tables."""
         if query not in self._queries:
             raise StoreError(f"there is no query named '{query}'")
-        reader = self._others if query in OTHERS_DECIDE else self._reader
+        reader = self._others if query in OTHERS_DECIDE or query.startswith(OTHERS_WRITE) else self._reader
         sql = self._queries[query].sql
         try:
             try:
@@ -213,6 +213,7 @@ class SqliteStore:
             self._reader = self._others = connect(path, full=full, one_thread=True)
             opened.callback(self._reader.close)
             self._reader.pragma("query_only", True)
+        self._shared = self._tables
         if self._durability == "memory":
             self._reader = adopt(MEMORY, full=False)
             opened.callback(self._reader.close)
@@ -343,8 +344,10 @@ class SqliteStore:
         return list({(name.rpartition("_")[0], number): (name, number) for name, number in reversed(found)}.values())
 
     def _write_direct(self, group: list[Direct]) -> None:
-        started = time.perf_counter()
-        self._written(group, self._tables.commit(group), time.perf_counter() - started)
+        for tables, shared in ((self._tables, False), (self._shared, True)):
+            started = time.perf_counter()
+            if part := [direct for direct in group if direct.shared == shared]:
+                self._written(part, tables.commit(part), time.perf_counter() - started)
 
     def _written(self, group: list[Direct], errors: list[StoreError | None], seconds: float) -> None:
         rows = sum(len(direct.writes) for direct, error in zip(group, errors, strict=True) if error is None)

@@ -30,6 +30,9 @@ _FAULTS_OF_ROWS = (
 )
 """What is wrong with one change, whatever else is changed; UnicodeEncodeError is a ValueError."""
 
+OTHERS_WRITE = "xcap_"
+"""So begin the queries about what other servers write too."""
+
 MARK = "journal"
 """Under this name the table `settings` says how far the journal is folded."""
 
@@ -39,6 +42,11 @@ class Direct(NamedTuple):
 
     writes: tuple[tuple[Query, tuple[Value, ...]], ...]
     done: Done
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is made in the file even when nothing else is kept there."""
+        return any(query.name.startswith(OTHERS_WRITE) for query, _ in self.writes)
 
 
 def parse_mark(rows: list[tuple[Value, ...]]) -> tuple[int, int]:
