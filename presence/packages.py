@@ -7,6 +7,7 @@ from presence.events.message_summary import MessageSummaryPackage
 from presence.events.presence import PresencePackage
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherInfoPackage
+from presence.events.xcap_diff import XcapDiffPackage
 
 PLUGINS = "presence.event_packages"
 """The entry point group by which an installed distribution brings event packages of its own."""
@@ -18,7 +19,7 @@ def load_packages() -> Registry:
     Raises ConfigError for one that cannot be had: a package an operator counts on must not be silently missing.
     """
     registry = Registry()
-    for package in (PresencePackage(), MessageSummaryPackage()):
+    for package in (PresencePackage(), MessageSummaryPackage(), XcapDiffPackage()):
         registry.register(package)
     for plugin in entry_points(group=PLUGINS):
         try:

@@ -1,6 +1,6 @@
 """What the framework asks of an event package (RFC 6665 section 5); it knows none by name."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from presence.values import Aor, Publication
@@ -48,7 +48,7 @@ class Listener(NamedTuple):
     """What the policy lets it see (`policy.decision`)."""
     watcher: Callable[[], Aor]
     selection: bytes = b""
-    """The body of its SUBSCRIBE."""
+    """What was kept of its SUBSCRIBE (`Selecting`)."""
 
 
 class Narrator(Protocol):
@@ -66,6 +66,48 @@ class Narrator(Protocol):
 
     def forget(self, reached: Iterable[object | None]) -> None:
         """Drop what all subscribers, which are so far, have been told of."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """What a narrator has beside when it minds that a document was lost."""
+
+    def lost(self, reached: object | None) -> object | None:
+        """Return how far a subscriber is that did not take its last document, told or not."""
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """What an event package has beside when subscribers choose what they are told (RFC 6665 section 5.4.3)."""
+
+    selectable: tuple[str, ...]
+    """Types of bodies that SUBSCRIBE may carry, lower case."""
+
+    def select(self, parameters: Mapping[str, str], body: bytes, kept: bytes) -> bytes:
+        """Return what to keep of a SUBSCRIBE as `Listener.selection`, over restarts too; raises SipError.
+
+        `parameters` are those of Event, names in lower case; `body` is b"" when there is none; `kept` is what was kept of
+        the subscription so far.
+        """
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """What an event package has beside when a publication means more than its state."""
+
+    def heed(self, presentity: Aor, document: object) -> None:
+        """Hear of each publication accepted, after its commit, also of one that expires at once; raises StoreError.
+
+        `document` is what `read` returned. A mere refresh is none.
+        """
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What an event package has beside when its RFC bounds the rate of NOTIFYs."""
+
+    interval_s: float
+    """How long after changes were told the next wait."""
 
 
 @runtime_checkable

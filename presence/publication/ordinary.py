@@ -9,6 +9,7 @@ from sys import intern
 
 from presence._fastcore import Message, Renewals
 from presence.errors import StoreError
+from presence.events.package import Heeding
 from presence.events.registry import Registry
 from presence.publication.holding import Holding, Resource
 from presence.sip.endpoint import Endpoint, ServerTransaction
@@ -40,7 +41,8 @@ class Ordinary:
         self._changed = changed
         self._documents: dict[str, Callable[[str, bytes], object]] = {}
         for package in map(registry.get, registry.names):
-            if package is not None:
+            # What is to be heeded goes the general way.
+            if package is not None and not isinstance(package, Heeding):
                 self._documents[package.name] = package.read
                 for content_type in package.publishable:
                     self._tags.serve(package.name, intern(content_type))

@@ -14,7 +14,8 @@ from presence.subscription.book import Book
 from presence.subscription.dialog import Dialog, watcher_of
 from presence.subscription.notify import Notify, Resource
 from presence.subscription.quota import Quota
-from presence.subscription.request import Draft, check_bodies, granted_s, until_at
+from presence.subscription.request import Draft, granted_s, read_selection, until_at
+from presence.subscription.rows import Key
 from presence.values import Aor, SubscriptionStatus
 
 
@@ -43,7 +44,7 @@ class Beginning:
         """Serve a SUBSCRIBE that makes a subscription, in its own dialog or in that of `owner`; raises SipError."""
         request = transaction.request
         expires_s = granted_s(request, package, self._admission.limits)
-        check_bodies(request, package)
+        selection = read_selection(request, package)
         watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
@@ -61,7 +62,7 @@ class Beginning:
         else:
             secure = dialog.is_secure(request.uri)
             own_contact = self._book.secure_contact(slot, transaction.origin.link) if secure else ""
-        self._submit(Draft(*who, slot, owner, expires_s, row_id, until, now, own_contact))
+        self._submit(Draft(*who, slot, owner, expires_s, row_id, until, now, own_contact, selection))
 
     def _submit(self, draft: Draft) -> None:
         transaction, slot = draft.transaction, draft.slot
@@ -117,11 +118,12 @@ class Beginning:
                 self._book.boot,
             ),
         )
+        kept = (Key(draft.row_id, bool(draft.owner)).keep(draft.selection),) if draft.selection else ()
         if not draft.package.authorised or self._admission.policy is OPEN:
-            return (insert,)
+            return (insert, *kept)
         asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
         put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
-        return (insert, put)
+        return (insert, put, *kept)
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
@@ -173,5 +175,7 @@ class Beginning:
         )
         self._book.aim(slot, draft.transaction.origin.link, draft.target)
         self._book.note(slot, dialog, shared=bool(draft.owner))
+        if draft.selection:
+            self._notify.individual.selections[slot] = draft.selection
         if request.identity is not None and not draft.owner and draft.watcher != watcher_of(dialog):
             self._book.adopt_watcher(slot, draft.watcher, private=request.identity.private)

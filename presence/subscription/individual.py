@@ -1,9 +1,9 @@
 """Bodies that each subscriber has of its own: with its own version, partial state, or of what it asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from presence._fastcore import Fanout
-from presence.events.package import Listener, Narrator
+from presence.events.package import Listener, Narrator, Recalling
 from presence.sip.headers import read_aor
 from presence.values import Aor
 
@@ -18,6 +18,10 @@ class Individual:
         self._table = table
         self._told: dict[int, tuple[int, object | None]] = {}
         """By slot the version sent last, and what it told of (`Narrator`)."""
+        self.selections: dict[int, bytes] = {}
+        """By slot what is kept of its SUBSCRIBE, where its package keeps something (`Selecting`)."""
+        self.asserted: Mapping[int, Aor] = {}
+        """By first slot of a dialog: its watcher, where From names another."""
 
     def offer(self, slot: int, narrator: Narrator, content_type: str, now: float) -> None:
         """Hand a row its next document, if it can be sent and there is news; otherwise the row asks again."""
@@ -39,10 +43,12 @@ class Individual:
 
     def listener(self, slot: int) -> Listener:
         """Describe the subscriber."""
-        return Listener(slot, self._table.facts(slot).view, lambda: self._watcher(slot))
+        view = self._table.facts(slot).view
+        return Listener(slot, view, lambda: self._watcher(slot), self.selections.get(slot, b""))
 
     def _watcher(self, slot: int) -> Aor:
-        return read_aor(self._table.dialog(slot)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+        asserted = self.asserted.get(self._table.facts(slot).owner)
+        return asserted or read_aor(self._table.dialog(slot)[PART_REMOTE].decode("utf-8", "surrogateescape"))
 
     def reached(self, slots: Iterable[int]) -> list[object | None]:
         """Return how far those are that have been told something."""
@@ -53,10 +59,11 @@ class Individual:
         version, _ = self._told.get(slot, (-1, None))
         self._told[slot] = (version, None)
 
-    def lost(self, slot: int) -> None:
+    def lost(self, slot: int, narrator: Narrator | None) -> None:
         """Note that the watcher did not take its last document: partial state would lack what was in it."""
         if slot in self._told:
-            self.again(slot)
+            version, reached = self._told[slot]
+            self._told[slot] = (version, narrator.lost(reached) if isinstance(narrator, Recalling) else None)
 
     def restore_version(self, slot: int, version: int) -> None:
         """Go on above every version sent before a restart, with full state."""
@@ -65,6 +72,7 @@ class Individual:
     def forget(self, slot: int) -> None:
         """Drop what is known of a row that is free."""
         self._told.pop(slot, None)
+        self.selections.pop(slot, None)
 
 
 def tail(content_type: str, body: bytes) -> bytes:

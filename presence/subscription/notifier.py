@@ -38,8 +38,8 @@ from presence.subscription.quota import Quota
 from presence.subscription.request import (
     Limits,
     Renewal,
-    check_bodies,
     granted_s,
+    read_selection,
     until_at,
 )
 from presence.values import Aor, SubscriptionStatus, WatcherEvent
@@ -162,7 +162,8 @@ class Notifier:
     ) -> None:
         request = transaction.request
         expires_s = granted_s(request, package, self._limits)
-        check_bodies(request, package)
+        kept = self._notify.individual.selections.get(slot, b"")
+        selection = read_selection(request, package, kept)
         dialog = self._book.dialog(owner, read_contact(request))
         target = self._admission.target(dialog, transaction, slot)
         resource = self._notify.resource_of(slot)
@@ -192,11 +193,13 @@ class Notifier:
         )
         others = [usage for usage in self._table.usages(owner) if usage != slot]
         writes = [write, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
+        if selection != kept:
+            writes.append(self._book.key(slot).keep(selection))
         self._store.submit(
             writes,
             partial(
                 self._refreshed,
-                Renewal(transaction, slot, owner, dialog, target, decision, expires_s, until, mark),
+                Renewal(transaction, slot, owner, dialog, target, decision, expires_s, until, mark, selection),
             ),
         )
 
@@ -235,6 +238,8 @@ class Notifier:
                 remote_cseq=transaction.request.cseq,
                 cseq_mark=renewal.mark,
             )
+            if renewal.selection:
+                self._notify.individual.selections[slot] = renewal.selection
             self._admit(slot, renewal.decision)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)

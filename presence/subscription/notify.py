@@ -5,7 +5,7 @@ from sys import intern
 from typing import Any
 
 from presence._fastcore import Fanout
-from presence.events.package import EventPackage, Narrating, Narrator, Withholding
+from presence.events.package import EventPackage, Narrating, Narrator, Paced, Withholding
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import POLITE, UNDECIDED, WHOLE
@@ -190,8 +190,11 @@ class Notify:
 
     def _keep_quiet(self, resource: Resource, now: float) -> None:
         """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
-        if self._interval_s:
-            self._quiet_until[resource] = now + self._interval_s
+        interval_s = self._interval_s
+        if isinstance(resource.package, Paced):
+            interval_s = max(interval_s, resource.package.interval_s)
+        if interval_s:
+            self._quiet_until[resource] = now + interval_s
 
     def observe_sent(self, now: float) -> None:
         """Record how long the changes took whose NOTIFYs have just left."""
@@ -261,6 +264,10 @@ class Notify:
                 self._changed.setdefault(winfo, record.subscribed_at)
 
     # ---- bodies of their own ----
+
+    def lost(self, slot: int) -> None:
+        """Note that a watcher did not take its last document."""
+        self.individual.lost(slot, self.resource_of(slot).narrator)
 
     def offer_wanted(self, slot: int, now: float) -> None:
         """Hand a row the body it asked for."""

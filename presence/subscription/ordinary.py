@@ -8,6 +8,7 @@ from functools import partial
 
 from presence._fastcore import Arrivals, Fanout, Message, Subscribing
 from presence.errors import StoreError
+from presence.events.package import Narrating
 from presence.events.registry import Registry
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
@@ -57,7 +58,7 @@ class Ordinary:
         )
         for name in registry.names:
             package = registry.get(name)
-            if package is not None and not package.watches:
+            if package is not None and not package.watches and not isinstance(package, Narrating):
                 self._subscribing.serve(name, package.content_type, package.default_expires_s)
 
     def handle(self, requests: list[Message], now: float) -> list[Message]:

@@ -1,7 +1,7 @@
 """What the compiled loader asks once for all rows that have it in common."""
 
 from presence.errors import SipError
-from presence.events.package import EventPackage
+from presence.events.package import EventPackage, Narrating
 from presence.events.registry import Registry
 from presence.policy.decision import Policy
 from presence.sip.headers import parse_uri, split_values
@@ -45,7 +45,7 @@ class Resources(dict[str, Presentities | None]):
         """Return the package's resources, None when its rows take a closer look."""
         package = self._registry.get(event)
         known = None
-        if package is not None and not package.watches and (self._everybody or not package.authorised):
+        if package is not None and not package.watches and not isinstance(package, Narrating) and (self._everybody or not package.authorised):
             known = Presentities(self._notify, package, let_in=package.authorised)
         self[event] = known
         return known
