@@ -128,19 +128,28 @@ class XcapServer:
         return target.key.owner is not None and not (usage is not None and usage.readable_by_all)
 
     def authorize(self, method: str, target: Target, who: Aor | None) -> None:
-        """Let a proven user do this; raises `NoResource` and `NotAllowed`. Without proof all is open but writing to
-        the global tree."""
+        """Let a proven user do this; raises `NoResource`, `MethodNotAllowed` and `NotAllowed`.
+
+        Who is None needed no proof: all is open to them but writing to the global tree.
+        """
         owner = target.key.owner
         if owner is not None and not self._is_known(owner):
             raise NoResource("The user id is not one of a user here")
-        if self._usage(target) and not self.needs_proof(method, target):
+        usage = self._usage(target)
+        if not self.needs_proof(method, target):
             return
+        self._check_method(method, target, usage)
         if who in self._administrators:
             return
         if owner is None:
             raise NotAllowed("Only administrators may change global documents")
         if who not in (None, owner):
             raise NotAllowed("Users may see and change their own documents only")
+
+    def _check_method(self, method: str, target: Target, usage: Usage) -> None:
+        allow = self._allow(target, usage)
+        if method not in allow.split(", "):
+            raise MethodNotAllowed("The resource can be read only", allow)
 
     def _usage(self, target: Target) -> Usage:
         key = target.key
@@ -157,11 +166,8 @@ class XcapServer:
     def begin(self, request: Request) -> Reply | Work:
         """Answer what needs no reading of XML; raises XcapError."""
         usage = self._usage(request.target)
-        allow = self._allow(request.target, usage)
         if request.method == "OPTIONS":
-            return Reply(200, (("Allow", allow),))
-        if request.method not in allow.split(", "):
-            raise MethodNotAllowed("The resource can be read only", allow)
+            return Reply(200, (("Allow", self._allow(request.target, usage)),))
         if request.method in READING:
             return self._begin_get(request, usage)
         stored = self._documents.get(request.target.key)
@@ -171,11 +177,7 @@ class XcapServer:
 
     def check_put(self, request: Request) -> None:
         """Raise what a PUT deserves before its body is read."""
-        usage = self._usage(request.target)
-        allow = self._allow(request.target, usage)
-        if "PUT" not in allow.split(", "):
-            raise MethodNotAllowed("The resource can be read only", allow)
-        _check_type(request, _expected_type(request.target, usage))
+        _check_type(request, _expected_type(request.target, self._usage(request.target)))
 
     def _allow(self, target: Target, usage: Usage) -> str:
         bindings = target.selector is not None and target.selector.bindings
