@@ -118,9 +118,7 @@ class Node:
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
-        interval_s = config.presence.notify_interval_s
-        documents, published = self.compositor.document, self.compositor.holding.publications
-        self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
+        self.notify = self._build_notify()
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
         self._aiming = Aiming(allowed, names=resolver is not None, nat=serve.nat_targets)
@@ -162,6 +160,11 @@ class Node:
             now=now,
             changed=self._changed,
         )
+
+    def _build_notify(self) -> Notify:
+        interval_s = self.config.presence.notify_interval_s
+        documents, published = self.compositor.document, self.compositor.holding.publications
+        return Notify(self.table, self._registry, documents, published, self.tally, interval_s=interval_s)
 
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
@@ -213,6 +216,7 @@ class Node:
         return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
+        differences.serve_differences(self._registry, self.documents, self.notify, self.config, self.clock)
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
         self.endpoint.serve("SUBSCRIBE", self.notifier.handle_subscribe)
         if self.config.server.registrar:

@@ -29,6 +29,9 @@ from presence.errors import BadRequest
 MAX_BYTES: Final = 64 * 1024
 """A version that is larger is not compared."""
 
+FETCH_BYTES: Final = 600
+"""What a client that gets no patch spends on fetching the document, beside the document."""
+
 STEPS: Final = 60_000
 """What a comparison may cost: some 20 ms."""
 
@@ -36,6 +39,8 @@ PREFIX: Final = "d"
 """What the operations are qualified with, unless a document uses it itself."""
 
 _SPACE = " \t\r\n"
+
+_NOTHING: Scope = {}
 
 
 class _Unpatchable(Exception):
@@ -45,9 +50,9 @@ class _Unpatchable(Exception):
 def compute_patch(before: bytes, after: bytes, namespace: str) -> str | None:
     """Return the operations that make `after` of `before`, '' when both are equivalent.
 
-    They are elements of `namespace`, with the prefix `d` as it is declared around them or another of their own; no default
-    namespace may be declared around them. None when there is no patch, or none that is smaller than the document or
-    found in time: comments outside the root element, its name or its default namespace are another, for instance.
+    They are elements of `namespace`, with the prefix `d` as it is declared around them or another of their own; no
+    default namespace may be declared around them. None when there is no patch, or none that is found in time or worth it:
+    comments outside the root element, its name or its default namespace are another, for instance.
     """
     if max(len(before), len(after)) > MAX_BYTES:
         return None
@@ -60,7 +65,7 @@ def compute_patch(before: bytes, after: bytes, namespace: str) -> str | None:
         # KeyError: a prefix nobody declares, in a document that somebody else wrote.
         return None
     patch = "".join(operations)
-    return patch if len(patch.encode()) < len(after) else None
+    return patch if len(patch.encode()) <= len(after) + FETCH_BYTES else None
 
 
 def _kind(node: Node) -> str:
@@ -142,8 +147,10 @@ class _Comparison:
 
     # ---- writing ----
 
-    def _operation(self, name: str, sel: str, content: str = "", *, uses: Iterable[str] = (), scope: Scope = {}) -> str:
-        """Write an operation whose content or selector uses prefixes of a scope; `sel` may have attributes behind it."""
+    def _operation(
+        self, name: str, sel: str, content: str = "", *, uses: Iterable[str] = (), scope: Scope = _NOTHING
+    ) -> str:
+        """Write an operation that uses prefixes of a scope; `sel` may have attributes behind it."""
         needed = {prefix: scope[prefix] for prefix in sorted(uses) if prefix != "xml" and (prefix or scope.get(""))}
         start = f'{self._prefix}:{name}{self._own}{write_declarations(needed)} sel="{sel}"'
         return f"<{start}>{content}</{self._prefix}:{name}>" if content else f"<{start}/>"
@@ -151,7 +158,7 @@ class _Comparison:
     # ---- elements ----
 
     def _element(self, old: Element, new: Element, path: str, was: Scope, outer: Scope) -> list[str]:
-        """Return what makes an element of another; `was` and `outer` are the scopes around them. Raises _Unpatchable."""
+        """Return what makes one element another, with `was` and `outer` around them; raises _Unpatchable."""
         # Section 4.2.3: default namespaces come and go with their elements only.
         if old.name != new.name or old.declared.get("") != new.declared.get(""):
             raise _Unpatchable
@@ -212,7 +219,7 @@ class _Comparison:
     def _children(self, old: Element, new: Element, path: str, was: Scope, scope: Scope) -> list[str]:
         """Return what makes the children of one element those of another, from the first to the last of them.
 
-        No two texts ever meet on the way: what is inserted goes in before old elements go out, and old texts went first.
+        No two texts ever meet on the way: old texts go first, and old elements when what is inserted is in.
         """
         operations: list[str] = []
         places = _Places()
@@ -259,7 +266,9 @@ class _Comparison:
         self, path: str, gone: Sequence[Node], come: Sequence[Node], places: _Places, scope: Scope, *, ends: bool
     ) -> list[str]:
         """Put nodes in the place of others, which may be none."""
-        operations = [self._operation("remove", f"{path}/{places.next(node)}") for node in gone if isinstance(node, str)]
+        operations = [
+            self._operation("remove", f"{path}/{places.next(node)}") for node in gone if isinstance(node, str)
+        ]
         old = [node for node in gone if not isinstance(node, str)]
         if ends and not old:
             where = path

@@ -51,4 +51,6 @@ class PatchError(PresenceError):
         start = f'{self.condition} phrase="{escape(self.phrase)}"'
         error = f"<{start}>{content}</{self.condition}>" if content else f"<{start}/>"
         declared = write_declarations({"": NAMESPACE})
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n<patch-ops-error{declared}>{error}</patch-ops-error>\n'.encode()
+        return (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<patch-ops-error{declared}>{error}</patch-ops-error>\n'.encode()
+        )

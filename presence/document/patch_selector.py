@@ -33,12 +33,12 @@ class Place(NamedTuple):
 
     ancestors: tuple[Element, ...]
     siblings: list[Node]
-    index: int
+    at: int
 
     @property
     def node(self) -> Node:
         """The node."""
-        return self.siblings[self.index]
+        return self.siblings[self.at]
 
     @property
     def outer(self) -> Scope:
@@ -97,7 +97,7 @@ def _split(selector: str) -> list[tuple[str, str]]:
 
 
 def _single(places: list[Place]) -> Place:
-    if len(places) != 1 or places[0].index < 0:
+    if len(places) != 1 or places[0].at < 0:
         raise PatchError("unlocated-node", "not exactly one node could be located")
     return places[0]
 
@@ -111,8 +111,9 @@ def _resolve(name: str, scope: Scope, *, attribute: bool = False) -> tuple[str, 
 
 def _step(place: Place, test: str, predicates: str, scope: Scope) -> list[Place]:
     """Return the children of a node that pass a node test and its predicates."""
-    if place.index < 0:
-        ancestors, children = (), place.siblings
+    ancestors: tuple[Element, ...] = ()
+    if place.at < 0:
+        children = place.siblings
     elif isinstance(place.node, Element):
         ancestors, children = (*place.ancestors, place.node), place.node.children
     else:

@@ -114,7 +114,7 @@ def _add(tree: Tree, operation: Element, scope: Scope) -> Tree:
         return tree
     if position in ("before", "after"):
         nodes = _graft(operation.children, scope, place.outer, place.ancestors[-1] if place.ancestors else None)
-        at = place.index + (position == "after")
+        at = place.at + (position == "after")
         return _splice(tree, place, at, at, nodes)
     if position not in (None, "prepend"):
         raise PatchError("invalid-attribute-value", f"there is no position {position}")
@@ -164,12 +164,12 @@ def _replace(tree: Tree, operation: Element, scope: Scope) -> Tree:
             raise PatchError("invalid-namespace-uri", "a prefix cannot be undeclared")
         return tree
     if isinstance(node, str):
-        return _splice(tree, place, place.index, place.index + 1, [_text(operation)])
+        return _splice(tree, place, place.at, place.at + 1, [_text(operation)])
     if len(operation.children) != 1 or type(operation.children[0]) is not type(node):
         raise PatchError("invalid-node-types", "the content is not one node of the type of what it replaces")
     parent = place.ancestors[-1] if place.ancestors else None
     nodes = _graft(operation.children, scope, place.outer, parent)
-    return _splice(tree, place, place.index, place.index + 1, nodes)
+    return _splice(tree, place, place.at, place.at + 1, nodes)
 
 
 def _remove(tree: Tree, operation: Element, scope: Scope) -> Tree:
@@ -192,12 +192,12 @@ def _remove(tree: Tree, operation: Element, scope: Scope) -> Tree:
         return tree
     if node is tree.root:
         raise PatchError("invalid-root-element-operation", "the root element cannot be removed")
-    start, end = place.index, place.index + 1
+    start, end = place.at, place.at + 1
     if space in ("before", "both"):
         start -= 1
     if space in ("after", "both"):
         end += 1
-    for at in {start, end - 1} - {place.index}:
+    for at in {start, end - 1} - {place.at}:
         beside = place.siblings[at] if 0 <= at < len(place.siblings) else None
         if not isinstance(beside, str) or beside.strip(_SPACE):
             raise PatchError("invalid-whitespace-directive", "there is no white space to remove")
@@ -257,5 +257,3 @@ def _choose(
     if context is not None and prefix_of(context.name) in known:
         return prefix_of(context.name), False
     return next((own for own in reversed(known) if own < prefix), known[0]), False
-
-

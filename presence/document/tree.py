@@ -1,7 +1,7 @@
 """Documents as trees of their own names: prefixes, declarations, comments and text stay what they were.
 
-Patches (RFC 5261) are about just these, and lxml settles prefixes by itself. Read with expat, which forgets the names it
-has met; canonical XML with comments (RFC 5261 section 3) says when two are the same.
+Patches (RFC 5261) are about just these, and lxml settles prefixes by itself. Read with expat, which forgets the names
+it has met; canonical XML with comments (RFC 5261 section 3) says when two are the same.
 """
 
 from collections.abc import Iterator, Mapping
@@ -145,7 +145,7 @@ def namespace(name: str, scope: Scope, *, attribute: bool = False) -> str:
 
 
 def free_prefixes(node: Node, *, inside: bool = False) -> frozenset[str]:
-    """Return the prefixes used in a node and bound outside of it, or, with `inside`, by it; '' is unprefixed elements'."""
+    """Return the prefixes a node uses and does not bind, with `inside` all it uses; '' is that of unprefixed elements."""
     if not isinstance(node, Element):
         return frozenset()
     used = {prefix_of(node.name)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pyexpat import ExpatError, ParserCreate, errors
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from presence.document.patch import PREFIX
 from presence.document.tree import escape_text, write_declarations
@@ -14,19 +14,6 @@ NAMESPACE: Final = "urn:ietf:params:xml:ns:xcap-diff"
 
 MAX_NAMED: Final = 1000
 """Most documents that are read of a published one."""
-
-
-class Part(Protocol):
-    """What a document says of one resource."""
-
-    sel: str
-
-    @property
-    def size(self) -> int:
-        """How many characters content takes that can be left out."""
-
-    def write(self, prefix: str, *, terse: bool) -> str:
-        """Return the element, its name qualified by a prefix with its colon; `terse` leaves content out."""
 
 
 class DocumentPart(NamedTuple):
@@ -46,7 +33,7 @@ class DocumentPart(NamedTuple):
         return len(self.patch or "")
 
     def write(self, prefix: str, *, terse: bool) -> str:
-        """Return the element `document`."""
+        """Return the element `document`; `terse` leaves the patch out."""
         start = f'{prefix}document sel="{escape(self.sel)}"'
         if self.previous is not None:
             start += f' previous-etag="{escape(self.previous)}"'
@@ -92,7 +79,11 @@ class AttributePart(NamedTuple):
 
     sel: str
     value: str | None
-    size: int = 0
+
+    @property
+    def size(self) -> int:
+        """Nothing that can be left out."""
+        return 0
 
     def write(self, prefix: str, *, terse: bool) -> str:
         """Return the element `attribute`."""
@@ -100,6 +91,10 @@ class AttributePart(NamedTuple):
         if self.value is None:
             return f'<{start} exists="0"/>'
         return f"<{start}>{escape_text(self.value)}</{prefix}attribute>"
+
+
+Part = DocumentPart | ElementPart | AttributePart
+"""What a document says of one resource: `size` is what can be left out, `write` takes a prefix with its colon."""
 
 
 def write_xcap_diff(root: str, parts: Sequence[Part], most: int) -> bytes:

@@ -86,8 +86,8 @@ class Selecting(Protocol):
     def select(self, parameters: Mapping[str, str], body: bytes, kept: bytes) -> bytes:
         """Return what to keep of a SUBSCRIBE as `Listener.selection`, over restarts too; raises SipError.
 
-        `parameters` are those of Event, names in lower case; `body` is b"" when there is none; `kept` is what was kept of
-        the subscription so far.
+        `parameters` are those of Event, names in lower case; `body` is b"" when there is none; `kept` is what was
+        kept of the subscription so far.
         """
 
 

@@ -1,7 +1,7 @@
 """Changes of XCAP documents on their way to those who follow them, each kept once for all of them.
 
-Only documents somebody follows cost anything, and what is kept of their versions has a bound: beyond it a change is told
-without its patch, and a client fetches the document (RFC 5875 section 4.7).
+Only documents somebody follows cost anything, and what is kept of their versions has a bound: beyond it a change is
+told without its patch, and a client fetches the document (RFC 5875 section 4.7).
 """
 
 from collections import Counter

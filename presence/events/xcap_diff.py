@@ -134,9 +134,7 @@ class XcapDiffPackage:
 class Differences:
     """Tells each subscriber of a resource of the documents it asked for (a `Narrator`)."""
 
-    def __init__(
-        self, package: XcapDiffPackage, presentity: Aor, source: Callable[[], Iterable[Publication]]
-    ) -> None:
+    def __init__(self, package: XcapDiffPackage, presentity: Aor, source: Callable[[], Iterable[Publication]]) -> None:
         self._package = package
         self._presentity = presentity
         self._source = source

@@ -107,9 +107,7 @@ class Following:
         gone: list[Part] = []
         if self.lost:
             told: dict[str, Part] = {
-                sel: DocumentPart(sel, etag, None)
-                for key, (sel, etag) in self._known.items()
-                if key not in drawn.known
+                sel: DocumentPart(sel, etag, None) for key, (sel, etag) in self._known.items() if key not in drawn.known
             }
             told.update((sel, self._absent(sel)) for sel in self._shown if sel not in drawn.shown)
             there = {part.sel for part in drawn.parts}
@@ -140,6 +138,8 @@ class Following:
 
     def _draw_everything(self) -> Drawn:
         present = self._selection.present()
+        for key in present:
+            self._keep_version(key)
         parts: list[Part] = [DocumentPart(sel, None, stored.etag) for sel, stored in present.values()]
         known = {key: (sel, stored.etag) for key, (sel, stored) in present.items()}
         shown: dict[str, bytes] = {}
@@ -234,7 +234,14 @@ class Following:
         patch = None
         if previous is not None and previous == first.previous and self.choice.mode is not Mode.NO_PATCHING:
             patch = last.patch_from(first)
+            if patch is None:
+                self._keep_version(key)
         return DocumentPart(sel, previous, last.new, patch)
+
+    def _keep_version(self, key: Key) -> None:
+        """Have the present version in memory when it changes, for the patch from it."""
+        if self.choice.mode is not Mode.NO_PATCHING:
+            self._selection.library.documents.get(key)
 
     def _draw_differences(self) -> Drawn:
         """Return what is different from what the watcher knows, whatever happened in between."""

@@ -128,7 +128,9 @@ class Choice(NamedTuple):
 
     def pack(self) -> bytes:
         """Write it for the database."""
-        return "\n".join((self.mode.value, self.root, _OWN if self.uris is None else _LISTED, *(self.uris or ()))).encode()
+        return "\n".join(
+            (self.mode.value, self.root, _OWN if self.uris is None else _LISTED, *(self.uris or ()))
+        ).encode()
 
     @staticmethod
     def unpack(kept: bytes, root: str) -> "Choice":

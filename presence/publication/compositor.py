@@ -60,8 +60,11 @@ class Compositor:
         self.tags = self.holding.tags
         self._ordinary = Ordinary(registry, store, endpoint, self.holding, self.lanes, changed)
         self._missing: set[int] = set()
-        packages = map(registry.get, registry.names)
-        self._heeding = {package.name: package for package in packages if isinstance(package, Heeding)}
+        self._heeding: dict[str, Heeding] = {}
+        for name in registry.names:
+            package = registry.get(name)
+            if isinstance(package, Heeding):
+                self._heeding[name] = package
 
     # ---- requests ----
 

@@ -45,7 +45,12 @@ class Resources(dict[str, Presentities | None]):
         """Return the package's resources, None when its rows take a closer look."""
         package = self._registry.get(event)
         known = None
-        if package is not None and not package.watches and not isinstance(package, Narrating) and (self._everybody or not package.authorised):
+        if (
+            package is not None
+            and not package.watches
+            and not isinstance(package, Narrating)
+            and (self._everybody or not package.authorised)
+        ):
             known = Presentities(self._notify, package, let_in=package.authorised)
         self[event] = known
         return known

@@ -9,7 +9,8 @@ from net import Agent, Network, Subscription
 
 from presence._fastcore import Message
 
-SERVED = {name + suffix for name in ("presence", "message-summary") for suffix in ("", ".winfo", ".winfo.winfo")}
+PACKAGES = ("presence", "message-summary", "xcap-diff")
+SERVED = {name + suffix for name in PACKAGES for suffix in ("", ".winfo", ".winfo.winfo")}
 
 
 def gruu(message: Message) -> str:

@@ -9,6 +9,7 @@ import pytest
 from presence.store.queries import Query, load_migrations, load_queries, parse_query
 
 SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
+SCANS |= {"subscribe_bodies_load"}
 SCANS |= {"subscriber_list"}  # for an operator
 NO_TABLES = ("SCAN CONSTANT ROW", "SCAN log")  # one row each, the second the position of the log of changes
 QUERIES = load_queries()
@@ -65,7 +66,7 @@ def test_which_queries_are_journalled() -> None:
     journalled = {name for name, query in QUERIES.items() if query.journalled}
     tables = {"presentity": ("insert", "modify", "refresh", "delete")}
     tables |= dict.fromkeys(("active_watchers", "shared_watchers"), ("insert", "refresh", "reserve", "delete"))
-    others = {"watchers_put", "active_watchers_extend"}
+    others = {"watchers_put", "active_watchers_extend", "subscribe_bodies_put", "subscribe_bodies_delete"}
     assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | others
     assert {name for name, query in QUERIES.items() if query.needs_row} == {
         name for name in journalled if name.endswith(("modify", "refresh", "extend", "reserve"))

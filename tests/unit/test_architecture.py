@@ -36,6 +36,7 @@ FLOORS = {
     "presence.config": ASSEMBLY,
     "presence.assembly": ASSEMBLY,
     "presence.guards": ASSEMBLY,
+    "presence.differences": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.listening": ASSEMBLY,
     "presence.server": ASSEMBLY,
