@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lxml import etree
 from net import Agent, Network, Subscription
@@ -177,40 +178,34 @@ class Diff(Subscription):
         ]
 
 
+def place(sel: str) -> str:
+    """Return where a document is in the table."""
+    auid, _, rest = unquote(sel).partition("/users/")
+    user, _, name = rest.removeprefix("sip:").partition("/")
+    username, _, domain = user.partition("@")
+    return f"username = '{username}' AND domain = '{domain}' AND doc_type = {TYPES[auid]} AND doc_uri = '{name}'"
+
+
 def fetch(net: Network, sel: str) -> tuple[str, bytes] | None:
     """Get a document as over HTTP."""
-    auid, _, rest = sel.partition("/users/sip:")
-    user, _, name = rest.partition("/")
-    username, _, domain = user.partition("@")
-    rows = net.rows(
-        f"SELECT etag, doc FROM xcap WHERE username = '{username}' AND domain = '{domain}'"
-        f" AND doc_type = {TYPES[auid]} AND doc_uri = '{name}'"
-    )
-    if not rows:
-        return None
-    etag, doc = rows[0]
-    return etag, doc if isinstance(doc, bytes) else doc.encode()
+    rows = net.rows(f"SELECT etag, doc FROM xcap WHERE {place(sel)}")
+    return rows[0] if rows else None
 
 
 def write(net: Network, sel: str, etag: str, doc: str) -> None:
     """Write a document as another XCAP server does in integrated mode."""
-    auid, _, rest = sel.partition("/users/sip:")
-    user, _, name = rest.partition("/")
-    username, _, domain = user.partition("@")
     text = doc.replace("'", "''")
+    where = place(sel)
+    if net.rows(f"SELECT id FROM xcap WHERE {where}"):
+        net.rows(f"UPDATE xcap SET doc = CAST('{text}' AS BLOB), etag = '{etag}' WHERE {where}")
+        return
+    columns, values = zip(*(entry.split(" = ") for entry in where.split(" AND ")), strict=True)
     net.rows(
-        "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port)"
-        f" VALUES ('{username}', '{domain}', CAST('{text}' AS BLOB), {TYPES[auid]}, '{etag}', 0, '{name}', 0)"
-        " ON CONFLICT (username, domain, doc_type, doc_uri) DO UPDATE SET doc = excluded.doc, etag = excluded.etag"
+        f"INSERT INTO xcap ({', '.join(columns)}, doc, etag, source, port)"
+        f" VALUES ({', '.join(values)}, CAST('{text}' AS BLOB), '{etag}', 0, 0)"
     )
 
 
 def delete(net: Network, sel: str) -> None:
     """Delete a document as another XCAP server does."""
-    auid, _, rest = sel.partition("/users/sip:")
-    user, _, name = rest.partition("/")
-    username, _, domain = user.partition("@")
-    net.rows(
-        f"DELETE FROM xcap WHERE username = '{username}' AND domain = '{domain}'"
-        f" AND doc_type = {TYPES[auid]} AND doc_uri = '{name}'"
-    )
+    net.rows(f"DELETE FROM xcap WHERE {place(sel)}")

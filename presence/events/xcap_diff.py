@@ -83,8 +83,9 @@ class XcapDiffPackage:
     def follow(self, presentity: Aor, listener: Listener) -> Following:
         """Begin to follow what a subscriber asked for."""
         choice = Choice.unpack(listener.selection, self._library.roots[0])
-        selection = select(self._library, choice, listener.watcher())
-        return Following(self.changes, presentity, choice, selection)
+        watcher = listener.watcher()
+        selection = select(self._library, choice, watcher)
+        return Following(self.changes, presentity, watcher, choice, selection)
 
     # ---- PUBLISH ----
 
@@ -104,7 +105,7 @@ class XcapDiffPackage:
         self._library.documents.look_again(keys)
         narrator = self._narrators.get(presentity)
         if narrator is not None and not self._have(keys):
-            narrator.publish(document.body)
+            narrator.publish(document)
             self.changes.told(presentity)
 
     def _keys(self, notice: Notice) -> list[Key]:
@@ -120,10 +121,8 @@ class XcapDiffPackage:
     def _have(self, keys: Iterable[Key]) -> bool:
         return any(self._library.documents.get(key) is not None for key in keys)
 
-    def foreign(self, published: object, watcher: Aor, presentity: Aor) -> bytes:
+    def foreign(self, published: Published, watcher: Aor, presentity: Aor) -> bytes:
         """Return a published body as far as a watcher may have it, b"" when it may not, or the documents are here."""
-        if not isinstance(published, Published):
-            return b""
         keys = self._keys(published.notice)
         if self._have(keys):
             return b""
@@ -140,10 +139,12 @@ class Differences:
         self._source = source
         self._here: weakref.WeakSet[Following] = weakref.WeakSet()
 
-    def publish(self, body: bytes) -> None:
+    def publish(self, published: Published) -> None:
         """Pass on what was published about documents that are elsewhere."""
         for following in self._here:
-            following.notices.append(body)
+            body = self._package.foreign(published, following.watcher, self._presentity)
+            if body:
+                following.notices.append(body)
 
     def has_news(self, reached: object | None, listener: Listener) -> bool:
         """Whether what a subscriber follows has changed."""
@@ -167,21 +168,21 @@ class Differences:
         except StoreError:
             parts = []
             following.all_changed()
-        body = b"" if parts else self._foreign(following, listener, whole=whole)
+        body = b"" if parts else self._foreign(following, whole=whole)
         following.notices.clear()
         return body or self._write(following, parts), following
 
     def _write(self, following: Following, parts: Sequence[Part]) -> bytes:
         return write_xcap_diff(f"{following.choice.root}/", parts, MAX_NOTIFY_BYTES)
 
-    def _foreign(self, following: Following, listener: Listener, *, whole: bool) -> bytes:
-        """Return the newest document published about what is not here, b"" when there is none (to be shown)."""
-        bodies = [self._package.read(CONTENT_TYPE, body) for body in following.notices]
-        if whole:
-            held = [p.document for p in self._source() if isinstance(p.document, Published)]
-            bodies = [*held, *bodies]
-        shown = (self._package.foreign(body, listener.watcher(), self._presentity) for body in reversed(bodies))
-        return next((body for body in shown if body), b"")
+    def _foreign(self, following: Following, *, whole: bool) -> bytes:
+        """Return the newest document published about what is elsewhere, b"" when there is none to be told."""
+        if following.notices:
+            return following.notices[-1]
+        held = [p.document for p in self._source() if isinstance(p.document, Published)] if whole else []
+        if not held:
+            return b""
+        return self._package.foreign(held[-1], following.watcher, self._presentity)
 
     def lost(self, reached: object | None) -> object | None:
         """Have everything told to a subscriber that did not take its last document, what is gone included."""

@@ -41,8 +41,9 @@ class Drawn(NamedTuple):
 class Following:
     """Follows the documents of a subscription, from its first NOTIFY to its end or refresh."""
 
-    def __init__(self, changes: Changes, presentity: Aor, choice: Choice, selection: Selection) -> None:
+    def __init__(self, changes: Changes, presentity: Aor, watcher: Aor, choice: Choice, selection: Selection) -> None:
         self.presentity = presentity
+        self.watcher = watcher
         self.choice = choice
         self._selection = selection
         self._changes = changes
@@ -58,7 +59,7 @@ class Following:
         self.lost = False
         """It did not take its last document."""
         self.notices: deque[bytes] = deque(maxlen=NOTICES_MOST)
-        """Documents published about resources that are not here."""
+        """Documents published about resources that are elsewhere, which the watcher may read."""
         changes.follow(self._places, self._number, weakref.ref(self))
 
     def __del__(self) -> None:

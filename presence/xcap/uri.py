@@ -140,7 +140,7 @@ def _cut(path: str) -> tuple[list[str], str | None]:
 
 def _read_context(segments: list[str], domain: str) -> tuple[str, Aor | None, list[str]]:
     """Return the directory, its owner (None for the global tree), and the names that follow (section 6.2)."""
-    if not segments[0]:
+    if not segments or not segments[0]:
         raise NoResource("The XCAP Root is no resource: name application usage, users or global, and a document")
     if len(segments) < 2 or segments[1] not in ("users", "global"):
         raise NoResource("The document selector needs a context, users or global, after the application usage")
