@@ -51,8 +51,8 @@ def compute_patch(before: bytes, after: bytes, namespace: str) -> str | None:
     """Return the operations that make `after` of `before`, '' when both are equivalent.
 
     They are elements of `namespace`, with the prefix `d` as it is declared around them or another of their own; no
-    default namespace may be declared around them. None when there is no patch, or none that is found in time or worth it:
-    comments outside the root element, its name or its default namespace are another, for instance.
+    default namespace may be declared around them. None when there is no patch, or none that is found in time or worth
+    it: comments outside the root element, its name or its default namespace are another, for instance.
     """
     if max(len(before), len(after)) > MAX_BYTES:
         return None

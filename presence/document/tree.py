@@ -145,7 +145,7 @@ def namespace(name: str, scope: Scope, *, attribute: bool = False) -> str:
 
 
 def free_prefixes(node: Node, *, inside: bool = False) -> frozenset[str]:
-    """Return the prefixes a node uses and does not bind, with `inside` all it uses; '' is that of unprefixed elements."""
+    """Return the prefixes a node uses and does not bind, with `inside` all it uses; '' is unprefixed elements'."""
     if not isinstance(node, Element):
         return frozenset()
     used = {prefix_of(node.name)}
