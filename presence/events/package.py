@@ -77,6 +77,14 @@ class Recalling(Protocol):
 
 
 @runtime_checkable
+class Pointing(Protocol):
+    """What a narrator has beside when it knows whom a change concerns."""
+
+    def concerned(self) -> list[int] | None:
+        """Return the slots of the subscribers there may be news for since the last call; None: it may be anybody."""
+
+
+@runtime_checkable
 class Selecting(Protocol):
     """What an event package has beside when subscribers choose what they are told (RFC 6665 section 5.4.3)."""
 

@@ -17,8 +17,8 @@ from presence.xcap.documents import Change, Key
 KEPT_BYTES: Final = 32 << 20
 """What all versions kept for patches may take."""
 
-PATCHES_KEPT: Final = 8
-"""Patches of one change that are kept, from as many earlier versions."""
+PATCHES_MOST: Final = 8
+"""Patches that are made for one change, from as many earlier versions."""
 
 
 class Version:
@@ -49,8 +49,8 @@ class Version:
         if not before or not self._after:
             return None
         if before not in self._patches:
-            if len(self._patches) >= PATCHES_KEPT:
-                self._patches.clear()
+            if len(self._patches) >= PATCHES_MOST:
+                return None
             self._patches[before] = compute_patch(before, self._after, NAMESPACE)
         return self._patches[before]
 

@@ -80,12 +80,12 @@ class XcapDiffPackage:
         self._narrators[presentity] = narrator
         return narrator
 
-    def follow(self, presentity: Aor, listener: Listener) -> Following:
-        """Begin to follow what a subscriber asked for."""
+    def follow(self, presentity: Aor, listener: Listener, concerned: "weakref.WeakSet[Following]") -> Following:
+        """Begin to follow what a subscriber asked for; it puts itself among those `concerned` when there is news."""
         choice = Choice.unpack(listener.selection, self._library.roots[0])
         watcher = listener.watcher()
         selection = select(self._library, choice, watcher)
-        return Following(self.changes, presentity, watcher, choice, selection)
+        return Following(listener.slot, self.changes, concerned, presentity, watcher, choice, selection)
 
     # ---- PUBLISH ----
 
@@ -138,13 +138,22 @@ class Differences:
         self._presentity = presentity
         self._source = source
         self._here: weakref.WeakSet[Following] = weakref.WeakSet()
+        self._concerned: weakref.WeakSet[Following] = weakref.WeakSet()
+        self._fresh = True
 
     def publish(self, published: Published) -> None:
         """Pass on what was published about documents that are elsewhere."""
         for following in self._here:
             body = self._package.foreign(published, following.watcher, self._presentity)
             if body:
-                following.notices.append(body)
+                following.notice(body)
+
+    def concerned(self) -> list[int] | None:
+        """Return who has to be told of changes (see `package.Pointing`); nobody knows at a start."""
+        fresh, self._fresh = self._fresh, False
+        slots = [following.slot for following in self._concerned]
+        self._concerned.clear()
+        return None if fresh else sorted(slots)
 
     def has_news(self, reached: object | None, listener: Listener) -> bool:
         """Whether what a subscriber follows has changed."""
@@ -161,7 +170,7 @@ class Differences:
         following = reached if isinstance(reached, Following) else None
         whole = following is None or following.lost
         if following is None:
-            following = self._package.follow(self._presentity, listener)
+            following = self._package.follow(self._presentity, listener, self._concerned)
             self._here.add(following)
         try:
             parts = following.tell_everything() if whole else following.tell_news()
@@ -187,7 +196,7 @@ class Differences:
     def lost(self, reached: object | None) -> object | None:
         """Have everything told to a subscriber that did not take its last document, what is gone included."""
         if isinstance(reached, Following):
-            reached.lost = True
+            reached.lose()
         return reached
 
     def forget(self, reached: Iterable[object | None]) -> None:

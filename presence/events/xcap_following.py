@@ -7,8 +7,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from presence.document.xcapdiff import AttributePart, DocumentPart, ElementPart, Part
-from presence.document.xml import MAX_DEPTH, prepare_xml
-from presence.errors import BadRequest
+from presence.document.xml import MAX_DEPTH
 from presence.events.xcap_changes import Changes, Version
 from presence.events.xcap_selection import Choice, Component, Mode, Selection
 from presence.values import Aor
@@ -41,7 +40,19 @@ class Drawn(NamedTuple):
 class Following:
     """Follows the documents of a subscription, from its first NOTIFY to its end or refresh."""
 
-    def __init__(self, changes: Changes, presentity: Aor, watcher: Aor, choice: Choice, selection: Selection) -> None:
+    def __init__(
+        self,
+        slot: int,
+        changes: Changes,
+        concerned: "weakref.WeakSet[Following]",
+        presentity: Aor,
+        watcher: Aor,
+        choice: Choice,
+        selection: Selection,
+    ) -> None:
+        self.slot = slot
+        """Names the subscription."""
+        self._concerned = concerned
         self.presentity = presentity
         self.watcher = watcher
         self.choice = choice
@@ -57,9 +68,8 @@ class Following:
         self.behind = False
         """More has changed than was kept."""
         self.lost = False
-        """It did not take its last document."""
         self.notices: deque[bytes] = deque(maxlen=NOTICES_MOST)
-        """Documents published about resources that are elsewhere, which the watcher may read."""
+        """Documents published about resources that are elsewhere."""
         changes.follow(self._places, self._number, weakref.ref(self))
 
     def __del__(self) -> None:
@@ -68,6 +78,7 @@ class Following:
 
     def changed(self, version: Version) -> None:
         """Hear of a change of a document it follows."""
+        self._concerned.add(self)
         self._drawn = None
         if len(self._untold) >= UNTOLD_MOST:
             self.all_changed()
@@ -76,9 +87,20 @@ class Following:
 
     def all_changed(self) -> None:
         """Hear that everything may have changed."""
+        self._concerned.add(self)
         self._drawn = None
         self.behind = True
         self._untold.clear()
+
+    def notice(self, body: bytes) -> None:
+        """Hear of what was published about resources that are elsewhere, which the watcher may read."""
+        self._concerned.add(self)
+        self.notices.append(body)
+
+    def lose(self) -> None:
+        """Note that the watcher did not take its last document."""
+        self._concerned.add(self)
+        self.lost = True
 
     # ---- telling ----
 
@@ -167,9 +189,8 @@ class Following:
         if stored is None:
             return None
         try:
-            body = prepare_xml(stored.body)
-            return body, read_tree(body, _BOUNDS)
-        except (Malformed, XcapError, BadRequest):
+            return stored.body, read_tree(stored.body, _BOUNDS)
+        except (Malformed, XcapError):
             # Written by somebody else: nothing can be selected in it.
             return None
 

@@ -20,6 +20,9 @@ MAX_URIS: Final = 200
 MAX_BYTES: Final = 16 * 1024
 """What all URIs of a subscription may take."""
 
+MAX_READ: Final = 20
+"""Of how many documents elements and attributes may be followed: each has to be read when it changes."""
+
 MAX_LISTED: Final = 1000
 """Most documents a subscription is told of."""
 
@@ -167,6 +170,8 @@ def choose(library: Library, mode: Mode, body: bytes) -> Choice:
     # Section 7: long lists are a way to keep a notifier busy.
     if len(uris) > MAX_URIS or sum(map(len, uris)) > MAX_BYTES:
         raise BodyTooLarge(f"More than {MAX_URIS} URIs or {MAX_BYTES} Bytes of Them")
+    if len({uri.partition("~~")[0] for uri in uris if "~~" in uri}) > MAX_READ:
+        raise BodyTooLarge(f"Elements of More than {MAX_READ} Documents")
     return Choice(mode, root or library.roots[0], tuple(dict.fromkeys(uris)))
 
 

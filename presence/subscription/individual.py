@@ -23,23 +23,27 @@ class Individual:
         self.asserted: Mapping[int, Aor] = {}
         """By first slot of a dialog: its watcher, where From names another."""
 
-    def offer(self, slot: int, narrator: Narrator, content_type: str, now: float) -> None:
-        """Hand a row its next document, if it can be sent and there is news; otherwise the row asks again."""
+    def offer(self, slot: int, narrator: Narrator, content_type: str, now: float) -> bool:
+        """Hand a row its next document, if it can be sent and there is news; otherwise the row asks again.
+
+        Return whether it was handed one.
+        """
         table = self._table
         if not table.ready(slot):
-            return
+            return False
         version, reached = self._told.get(slot, (-1, None))
         listener = self.listener(slot)
         final = table.state(slot) == "terminated"
         if not final and not narrator.has_news(reached, listener):
             table.settle(slot)
-            return
+            return False
         body, reached = narrator.tell(reached, version + 1, listener, now)
         if final:
             self._told.pop(slot, None)
         else:
             self._told[slot] = (version + 1, reached)
         table.notify_row(slot, tail(content_type, body))
+        return True
 
     def listener(self, slot: int) -> Listener:
         """Describe the subscriber."""

@@ -5,7 +5,7 @@ from sys import intern
 from typing import Any
 
 from presence._fastcore import Fanout
-from presence.events.package import EventPackage, Narrating, Narrator, Paced, Withholding
+from presence.events.package import EventPackage, Narrating, Narrator, Paced, Pointing, Withholding
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import POLITE, UNDECIDED, WHOLE
@@ -172,12 +172,7 @@ class Notify:
                 self._changed.setdefault(resource, received_at)
                 continue
             if resource.narrator is not None:
-                self._keep_quiet(resource, now)
-                slots = self._table.group_slots(resource.gid)
-                for slot in slots:
-                    self._offer(slot, resource, resource.narrator, now)
-                # Once for all of them: each looks at every other otherwise.
-                resource.narrator.forget(self.individual.reached(slots))
+                self._narrate(resource, resource.narrator, now)
                 continue
             known = resource.told is not None
             self._refresh_body(resource)
@@ -187,6 +182,17 @@ class Notify:
                 if self._table.notify_group(resource.gid, WHOLE if known else 0):
                     self._sending.append(received_at)
                     self._keep_quiet(resource, now)
+
+    def _narrate(self, resource: Resource, narrator: Narrator, now: float) -> None:
+        """Hand each subscriber of a resource what it lacks."""
+        slots = narrator.concerned() if isinstance(narrator, Pointing) else None
+        if slots is None:
+            slots = self._table.group_slots(resource.gid)
+        told = [self._offer(slot, resource, narrator, now) for slot in slots]
+        if any(told):
+            self._keep_quiet(resource, now)
+        # Once for all of them: each looks at every other otherwise.
+        narrator.forget(self.individual.reached(slots))
 
     def _keep_quiet(self, resource: Resource, now: float) -> None:
         """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
@@ -276,8 +282,8 @@ class Notify:
             if resource.narrator is not None:
                 self._offer(slot, resource, resource.narrator, now)
 
-    def _offer(self, slot: int, resource: Resource, narrator: Narrator, now: float) -> None:
-        self.individual.offer(slot, narrator, resource.package.content_type, now)
+    def _offer(self, slot: int, resource: Resource, narrator: Narrator, now: float) -> bool:
+        return self.individual.offer(slot, narrator, resource.package.content_type, now)
 
     def _source(self, package: EventPackage, presentity: Aor) -> Iterable[Any]:
         """Return what a narrator's state is made of."""

@@ -194,6 +194,8 @@ def test_rfc5875_7_lists_have_a_bound(net: Network, alice: Agent) -> None:
     assert Diff(alice, *(f"test-app/{ALICE}/{number}" for number in range(200))).ask() == 200
     assert Diff(alice, *(f"test-app/{ALICE}/{number}" for number in range(201))).ask() == 413
     assert Diff(alice, *(f"test-app/{ALICE}/{'x' * 100}{number}" for number in range(150))).ask() == 413
+    assert Diff(alice, *(f"test-app/{ALICE}/{number}/~~/a" for number in range(20))).ask() == 200
+    assert Diff(alice, *(f"test-app/{ALICE}/{number}/~~/a" for number in range(21))).ask() == 413
 
 
 # ---- 4.3, 4.7: changes ----
