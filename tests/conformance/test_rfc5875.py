@@ -284,6 +284,8 @@ def test_rfc5875_4_7_documents_come_change_and_go(net: Network, alice: Agent, mo
     net.advance(PAUSE_S)
     assert watch.names() == [(LISTS, "2", None)]
     assert list(watch.held) == [PIDF]
+    change(net, LISTS, "9", lists("a"))
+    assert watch.names() == [(LISTS, None, "9")]
 
 
 def test_rfc5874_3_a_new_etag_of_the_same_content(net: Network, alice: Agent) -> None:
@@ -310,6 +312,20 @@ def test_rfc5875_4_7_several_documents_are_told_in_the_order_of_their_changes(ne
     assert told == steps
     parts = [part.attributes["sel"] for at in range(heard[1], len(element.told)) for part in element.told[at]]
     assert parts == [TEST, TEST, f"{LISTS}/~~/resource-lists/list"]
+
+
+@pytest.mark.parametrize("mode", ["no-patching", "aggregate"])
+def test_rfc5875_4_7_documents_told_once_stand_where_they_changed_last(net: Network, alice: Agent, mode: str) -> None:
+    write(net, LISTS, "1", lists("a"))
+    write(net, PIDF, "1", "<presence/>")
+    watch = ask(alice, LISTS, PIDF, mode=mode)
+    alice.status = None
+    for sel, etag in ((LISTS, "2"), (LISTS, "3"), (PIDF, "2"), (LISTS, "4")):
+        write(net, sel, etag, lists(etag))
+        net.advance(0.3)
+    alice.status = 200
+    net.advance(2 * PAUSE_S)
+    assert [watch.names(at) for at in (1, 2)] == [[(LISTS, "1", "2")], [(PIDF, "1", "2"), (LISTS, "2", "4")]]
 
 
 def test_rfc5875_4_3_the_mode_may_change_with_a_refresh(net: Network, alice: Agent) -> None:
