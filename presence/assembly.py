@@ -100,8 +100,7 @@ class Node:
         self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
-        now = clock.now()
-        serve = config.server
+        now, serve = clock.now(), config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
         self.table = self._build_table(now)
         self.endpoint = Endpoint(

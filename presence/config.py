@@ -192,6 +192,7 @@ def _check_together(config: Config) -> None:
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")
     _check_tls(config)
+    _check_xcap(config)
     # RFC 3261 section 22.1 wants a challenge in every 401, RFC 8760 section 2.3 no algorithm twice.
     algorithms = config.auth.algorithms
     if not algorithms or len(set(algorithms)) < len(algorithms):
@@ -213,6 +214,16 @@ def _check_tls(config: Config) -> None:
             f"tls.client_certificates = {quote(tls.client_certificates)} in "
             f"{config.origin('tls', 'client_certificates')} needs tls.client_ca: who vouches for clients"
         )
+
+
+def _check_xcap(config: Config) -> None:
+    """RFC 4825 section 14: no Basic authentication without TLS."""
+    for name, wanted in (("authentication", config.xcap.authentication == "basic"), ("basic", config.xcap.basic)):
+        if wanted and not config.http.certificate:
+            raise ConfigError(
+                f"xcap.{name} = {quote(getattr(config.xcap, name))} in {config.origin('xcap', name)} needs TLS, for "
+                "passwords are sent as they are: say http.certificate and http.key"
+            )
 
 
 def _check_order(config: Config, low: str, high: str) -> None:

@@ -48,6 +48,8 @@ class Tally:
     """By result, one of `NOTIFY_RESULTS`."""
     auth_failures: Counter[str] = field(default_factory=Counter)
     """Proofs that failed and requests that were forbidden, by reason: a short constant word."""
+    xcap: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """XCAP requests answered, by method and status."""
     folds: dict[str, int] = field(default_factory=dict)
     """Of the journal into the tables, by result: `done` or `failed`."""
     lookups: dict[str, int] = field(default_factory=dict)

@@ -100,7 +100,7 @@ class Lists(Usage):
     namespace = "urn:ietf:params:xml:ns:resource-lists"
 
     def validate(self, tree: Any) -> None:
-        for element in tree.iter("{%s}*" % self.namespace):
+        for element in tree.iter(f"{{{self.namespace}}}*"):
             name = etree.QName(element).localname
             if name not in ("resource-lists", "list", "entry", "display-name"):
                 raise SchemaValidationError(f"There is no element {name}")
@@ -219,7 +219,10 @@ class Site:
         subscribers = Subscribers(store or NoStore())  # type: ignore[arg-type]
         authority = DigestAuthority(subscribers, b"x" * 32)
         world = World(
-            roots=(), documents=self.documents, watchers=lambda owner: (), usages=usages  # type: ignore[arg-type]
+            roots=(),
+            documents=self.documents,
+            watchers=lambda owner: (),
+            usages=usages,  # type: ignore[arg-type]
         )
         limits = limits or Limits(256 * 1024, Bounds(64, 20_000), 100)
         self.server = XcapServer(
@@ -258,7 +261,13 @@ class Site:
         return self._runner.run(self.asking(method, target, body, client, **headers))
 
     async def asking(
-        self, method: str, target: str, body: bytes = b"", client: str = "192.0.2.1", scheme: str = "http", **headers: str
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        client: str = "192.0.2.1",
+        scheme: str = "http",
+        **headers: str,
     ) -> Answer:
         path, _, query = target.partition("?")
         if not path.startswith("/xcap-root"):
@@ -320,7 +329,7 @@ class Site:
 
 def type_for(target: str) -> str:
     path = target.partition("?")[0].removeprefix("/xcap-root/")
-    document, separator, node = path.partition("~~")
+    _, separator, node = path.partition("~~")
     if separator:
         return "application/xcap-att+xml" if node.rpartition("/")[2].startswith("@") else "application/xcap-el+xml"
     usage = USAGES.get(path.partition("/")[0])

@@ -28,38 +28,21 @@ class TallyCollector(Collector):
         tally = self._tally
         for refresh in tally.refreshers:
             refresh()
-        yield _counter("requests", "SIP requests received.", ["method"], {(m,): n for m, n in tally.requests.items()})
-        yield _counter(
-            "responses",
-            "SIP responses sent.",
-            ["method", "code"],
-            {(method, str(status)): count for (method, status), count in tally.responses.items()},
-        )
-        yield _counter(
-            "notifies",
-            "NOTIFY requests, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.notifies.items()},
-        )
-        yield _counter(
-            "folds",
-            "Folds of the journal into the tables, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.folds.items()},
-        )
-        yield _counter(
-            "auth_failures",
-            "Requests not proven or not allowed, by reason.",
-            ["reason"],
-            {(r,): n for r, n in tally.auth_failures.items()},
-        )
-        yield _counter(
-            "lookups",
-            "Questions to name servers, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.lookups.items()},
-        )
-        yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
+        for name, help, label, counts in (
+            ("requests", "SIP requests received.", "method", tally.requests),
+            ("notifies", "NOTIFY requests, by result.", "result", tally.notifies),
+            ("folds", "Folds of the journal into the tables, by result.", "result", tally.folds),
+            ("auth_failures", "Requests not proven or not allowed, by reason.", "reason", tally.auth_failures),
+            ("lookups", "Questions to name servers, by result.", "result", tally.lookups),
+            ("drops", "Messages dropped, by reason.", "reason", tally.drops),
+        ):
+            yield _counter(name, help, [label], {(value,): count for value, count in counts.items()})
+        for name, help, answers in (
+            ("responses", "SIP responses sent.", tally.responses),
+            ("xcap_requests", "XCAP requests answered.", tally.xcap),
+        ):
+            by_status: dict[tuple[str, ...], int] = {(m, str(status)): n for (m, status), n in answers.items()}
+            yield _counter(name, help, ["method", "code"], by_status)
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)
             for values, level in tally.gauges.get(name, dict)().items():

@@ -81,6 +81,7 @@ def parse_document(usage: Usage, text: bytes, created: bool = False) -> Result:
 
 
 def parse_edited(usage: Usage, edited: Edited, most: int) -> Result:
+    """Read what editing has made of a document, unless it has become larger than `most` bytes."""
     if len(edited.text) > most:
         raise TooLarge(f"Keep documents to {most} bytes")
     return parse_document(usage, edited.text, edited.created)

@@ -58,7 +58,8 @@ def test_rfc4825_7_1_a_document_is_created_and_replaced(site: Site) -> None:
 
 def test_rfc4825_7_1_a_document_is_kept_as_it_came(site: Site) -> None:
     for body in (
-        "\ufeff<?xml version='1.0' encoding='utf-8'?>\r\n<!-- a -->\n<a  b = 'c' ><![CDATA[<]]>\t&#x20ac;</a >\n<?pi?>\n",
+        "\ufeff<?xml version='1.0' encoding='utf-8'?>\r\n<!-- a -->\n"
+        "<a  b = 'c' ><![CDATA[<]]>\t&#x20ac;</a >\n<?pi?>\n",
         "<a/>",
     ):
         site.put(DOC, body)
@@ -159,9 +160,9 @@ def test_rfc4825_8_2_2_a_document_that_is_not_well_formed(site: Site, body: str)
     "body",
     [
         "<?xml version='1.0' encoding='iso-8859-1'?><a>\xe4</a>".encode("latin-1"),
-        "<?xml version='1.0' encoding='ISO-8859-15'?><a/>".encode(),
-        "<?xml version='1.0' encoding='shift_jis'?><a/>".encode(),
-        "<?xml version='1.0' encoding='of-my-own'?><a/>".encode(),
+        b"<?xml version='1.0' encoding='ISO-8859-15'?><a/>",
+        b"<?xml version='1.0' encoding='shift_jis'?><a/>",
+        b"<?xml version='1.0' encoding='of-my-own'?><a/>",
         "<a>\xe4</a>".encode("latin-1"),
         "<a/>".encode("utf-16"),
         "<?xml version='1.0' encoding='utf-16'?><a/>".encode("utf-16"),
@@ -408,7 +409,7 @@ def test_rfc4825_8_2_3_what_the_uri_would_not_select_cannot_be_inserted(site: Si
 
 
 def test_rfc4825_7_4_the_example_whose_attribute_does_not_match(site: Site) -> None:
-    document = f"rls-services/users/sip:bill@example.com/index"
+    document = "rls-services/users/sip:bill@example.com/index"
     site.put(document, '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services"/>')
     answer = site.put(
         f"{document}/~~/rls-services/service%5b@uri=%22sip:good-friends@example.com%22%5d",
@@ -563,7 +564,7 @@ def test_rfc4825_8_2_4_an_attribute_is_replaced(site: Site) -> None:
 
 
 def test_rfc4825_7_7_the_example_whose_predicate_is_the_attribute(site: Site) -> None:
-    document = f"rls-services/users/sip:bill@example.com/index"
+    document = "rls-services/users/sip:bill@example.com/index"
     site.put(
         document,
         '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services"><service uri="sip:good-friends@example.com"/>'
@@ -582,7 +583,10 @@ def test_rfc4825_7_7_an_attribute_that_makes_another_element_selected(site: Site
 
 # 8.2.5 Validation
 
-FRIENDS = '<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="f"><entry uri="sip:a@b"/></list></resource-lists>'
+FRIENDS = (
+    '<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="f"><entry uri="sip:a@b"/></list>'
+    "</resource-lists>"
+)
 
 
 def test_rfc4825_8_2_5_the_document_complies_with_the_schema_afterwards(site: Site) -> None:

@@ -11,6 +11,7 @@ from presence.store.queries import Query, load_migrations, load_queries, parse_q
 SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
 SCANS |= {"subscribe_bodies_load"}
 SCANS |= {"subscriber_list"}  # for an operator
+SCANS |= {"xcap_owners"}  # when a service list is written first
 NO_TABLES = ("SCAN CONSTANT ROW", "SCAN log")  # one row each, the second the position of the log of changes
 QUERIES = load_queries()
 

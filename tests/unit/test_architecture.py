@@ -39,6 +39,7 @@ FLOORS = {
     "presence.differences": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.listening": ASSEMBLY,
+    "presence.site": ASSEMBLY,
     "presence.server": ASSEMBLY,
     "presence.cli": ENTRY,
     "presence.loadtool": ENTRY,

@@ -318,3 +318,24 @@ _TOML_VALUES = st.recursive(
 def test_any_toml_value_is_taken_or_refused_on_one_line(setting, value):
     taken = outcome(Given(setting.name, value, "p.toml"))
     assert isinstance(taken, Config) or "\n" not in taken
+
+
+@pytest.mark.parametrize("given", ["xcap.authentication=basic", "xcap.basic=true"])
+def test_rfc4825_14_basic_needs_tls(given):
+    with pytest.raises(ConfigError, match=r"xcap\.(authentication|basic) = .* in --set needs TLS"):
+        load(assignments=[given])
+    assert load(assignments=[given, "http.certificate=a.pem"]).http.certificate == "a.pem"
+
+
+@pytest.mark.parametrize("root", ["xcap-root", "/", "/xcap-root/", "/a b", "/a?b", "http://a/b"])
+def test_the_xcap_root_is_a_path(root):
+    with pytest.raises(ConfigError, match=r"xcap\.root"):
+        load(assignments=[f"xcap.root={root}"])
+
+
+def test_without_proof_xcap_is_served_on_loopback_unless_that_is_allowed():
+    load(assignments=["xcap.authentication=none"])
+    open_ = ["xcap.authentication=none", "http.listen=0.0.0.0:8080"]
+    with pytest.raises(ConfigError, match=r"http\.listen"):
+        load(assignments=open_)
+    load(assignments=[*open_, "server.allow_unauthenticated=true"])
