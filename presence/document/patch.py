@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from presence.document.alignment import Budget, TooCostly, align
-from presence.document.tree import (
+from presence.document.nodes import (
     Comment,
     Element,
     Instruction,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from presence.document.tree import Element, Scope, free_prefixes, write_declarations, write_node
+from presence.document.nodes import Element, Scope, free_prefixes, write_declarations, write_node
 from presence.document.xml import escape
 from presence.errors import PresenceError
 

@@ -3,8 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from presence.document.patch_errors import PatchError
-from presence.document.tree import (
+from presence.document.nodes import (
     Comment,
     Element,
     Instruction,
@@ -15,6 +14,7 @@ from presence.document.tree import (
     local_of,
     namespace,
 )
+from presence.document.patch_errors import PatchError
 
 MAX_LENGTH: Final = 4096
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from presence.document.patch_errors import PatchError
-from presence.document.patch_selector import Located, Place, find_attribute, locate
-from presence.document.tree import (
+from presence.document.nodes import (
     Element,
     Node,
     Scope,
@@ -18,6 +16,8 @@ from presence.document.tree import (
     prefix_of,
     write_tree,
 )
+from presence.document.patch_errors import PatchError
+from presence.document.patch_selector import Located, Place, find_attribute, locate
 from presence.errors import BadRequest
 
 _SPACE = " \t\r\n"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pyexpat import ExpatError, ParserCreate, errors
 from typing import Final, NamedTuple
 
+from presence.document.nodes import escape_text, write_declarations
 from presence.document.patch import PREFIX
-from presence.document.tree import escape_text, write_declarations
 from presence.document.xml import MAX_DEPTH, escape, malformed, prepare_xml
 from presence.errors import BadRequest
 

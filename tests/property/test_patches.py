@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from presence.document.patch import compute_patch
-from presence.document.patching import apply_operations
-from presence.document.tree import (
+from presence.document.nodes import (
     Comment,
     Element,
     Instruction,
@@ -25,6 +23,8 @@ from presence.document.tree import (
     parse_tree,
     write_tree,
 )
+from presence.document.patch import compute_patch
+from presence.document.patching import apply_operations
 
 EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "150"))
 
