@@ -4,7 +4,7 @@ import secrets
 from functools import partial
 from typing import Any
 
-from presence import guards
+from presence import differences, guards
 from presence._fastcore import Fanout, Message, ServerTransactions
 from presence.awaiting import Awaiting, build_access
 from presence.boot import no_collection
@@ -87,9 +87,8 @@ class Node:
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
         self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
-        self.policy, interval_s = self.privacy.policy, config.presence.notify_interval_s
-        documents, published = self.compositor.document, self.compositor.composing.publications
-        self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
+        self.policy = self.privacy.policy
+        self.notify = self._build_notify()
         compose_hard_state(self, self._registry)
         self.ways = Ways()
         allowed = AllowedTargets(serve.target_networks)
@@ -139,6 +138,11 @@ class Node:
         )
         self._mixed = mix(self.config, self._registry, compositor)
         return compositor
+
+    def _build_notify(self) -> Notify:
+        interval_s = self.config.presence.notify_interval_s
+        documents, published = self.compositor.document, self.compositor.composing.publications
+        return Notify(self.table, self._registry, documents, published, self.tally, interval_s=interval_s)
 
     def _build_notifier(self) -> None:
         settings, most = self.config.presence, self.config.limits
@@ -205,6 +209,7 @@ class Node:
         return Acceptance(allow_events + supported, supported, settings.answer_202)
 
     def _serve(self, domains: frozenset[str]) -> None:
+        differences.serve_differences(self._registry, self.documents, self.notify, self.config, self.clock)
         self.endpoint.serve("PUBLISH", self.compositor.handle_publish)
         self.endpoint.serve("SUBSCRIBE", self.notifier.handle_subscribe)
         if self.config.server.registrar:

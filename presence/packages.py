@@ -12,6 +12,7 @@ from presence.events.presence import PresenceOptions, PresencePackage
 from presence.events.registry import Registry
 from presence.events.shared_line import SharedLinePackage
 from presence.events.winfo import WatcherInfoPackage
+from presence.events.xcap_diff import XcapDiffPackage
 
 PLUGINS = "presence.event_packages"
 """The entry point group by which an installed distribution brings event packages of its own."""
@@ -40,6 +41,7 @@ def _own_packages(config: Config) -> Iterator[EventPackage]:
     yield DialogPackage(options)
     if not xml.disable_bla:
         yield SharedLinePackage(options, xml.bla_presentity, fix_target=general.bla_fix_remote_target)
+    yield XcapDiffPackage()
 
 
 def load_packages(config: Config = DEFAULTS) -> Registry:

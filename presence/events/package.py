@@ -122,6 +122,41 @@ class Narrator(Protocol):
 
 
 @runtime_checkable
+class Recalling(Protocol):
+    """What a narrator has beside when it minds that a document was lost."""
+
+    def lost(self, reached: object | None) -> object | None:
+        """Return how far a subscriber is that did not take its last document, told or not."""
+
+
+@runtime_checkable
+class Pointing(Protocol):
+    """What a narrator has beside when it knows whom a change concerns."""
+
+    def concerned(self) -> list[int] | None:
+        """Return the slots of the subscribers there may be news for since the last call; None: it may be anybody."""
+
+
+@runtime_checkable
+class Heeding(Protocol):
+    """What an event package has beside when a publication means more than its state."""
+
+    def heed(self, presentity: Aor, document: object) -> None:
+        """Hear of each publication accepted, after its commit, also of one that expires at once; raises StoreError.
+
+        `document` is what `read` returned. A mere refresh is none.
+        """
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What an event package has beside when its RFC bounds the rate of NOTIFYs."""
+
+    interval_s: float
+    """How long after changes were told the next wait."""
+
+
+@runtime_checkable
 class Narrating(Protocol):
     """What an event package has beside when its subscribers each have documents of their own."""
 

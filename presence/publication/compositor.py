@@ -1,6 +1,7 @@
 """The event state compositor (RFC 3903): publications of each presentity, kept in order and composed."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from sys import intern
 
@@ -15,7 +16,7 @@ from presence.errors import (
     UnknownEntityTag,
     UnsupportedMediaType,
 )
-from presence.events.package import EventPackage, Sparing
+from presence.events.package import EventPackage, Heeding, Sparing
 from presence.events.registry import Registry
 from presence.publication.composing import Composing, Composition, absorbed
 from presence.publication.holding import Holding, Limits, Resource
@@ -63,6 +64,11 @@ class Compositor:
         """What goes into the documents."""
         self._ordinary = Ordinary(registry, store, endpoint, self.holding, self.lanes, changed)
         self._missing: set[int] = set()
+        self._heeding: dict[str, Heeding] = {}
+        for name in registry.names:
+            package = registry.get(name)
+            if isinstance(package, Heeding):
+                self._heeding[name] = package
 
     # ---- requests ----
 
@@ -180,6 +186,7 @@ class Compositor:
             # Nothing may be stored of it (step 5), so there is nothing to wait for.
             self.holding.release(new.number)
             self._accept(transaction, etag, 0)
+            self._heed(resource, new.document)
             self.lanes.leave(resource)
             return
         package, (username, domain) = resource
@@ -252,6 +259,7 @@ class Compositor:
             return
         self.holding.keep(resource, new, until)
         self._accept(transaction, etag, until - new.received_at)
+        self._heed(resource, new.document)
         self._changed(*resource, new.received_at)
         self.lanes.leave(resource)
 
@@ -271,6 +279,7 @@ class Compositor:
         old.adopt(new)
         self.holding.renew(old, until)
         self._accept(transaction, etag, until - new.received_at)
+        self._heed(resource, new.document)
         self._changed(*resource, new.received_at)
         self.lanes.leave(resource)
 
@@ -312,6 +321,12 @@ class Compositor:
         self.composing.part(self._registry.get(resource[0]), resource, publication)
         self.holding.forget(resource, publication)
         self._changed(*resource, now)
+
+    def _heed(self, resource: Resource, document: object) -> None:
+        package = self._heeding.get(resource[0])
+        if package is not None:
+            with suppress(StoreError):  # what cannot be looked at now is looked at by and by
+                package.heed(resource[1], document)
 
     def _accept(self, transaction: ServerTransaction, etag: str, expires_s: float) -> None:
         shown = max(0, round(expires_s) - self._limits.expires_offset_s)

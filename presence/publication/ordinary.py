@@ -9,7 +9,7 @@ from sys import intern
 
 from presence._fastcore import Message, Renewals
 from presence.errors import StoreError
-from presence.events.package import Absorbing, Sparing
+from presence.events.package import Absorbing, Heeding, Sparing
 from presence.events.registry import Registry
 from presence.publication.holding import Holding, Resource
 from presence.sip.endpoint import Endpoint, ServerTransaction
@@ -42,7 +42,8 @@ class Ordinary:
         self._documents: dict[str, Callable[[str, bytes], object]] = {}
         self._senders: dict[str, Callable[[Message], str]] = {}
         for package in map(registry.get, registry.names):
-            if package is not None and not isinstance(package, Absorbing):
+            # What is to be heeded goes the general way, as does what changes what is held.
+            if package is not None and not isinstance(package, Absorbing | Heeding):
                 if isinstance(package, Sparing):
                     self._senders[package.name] = package.sender
                 self._documents[package.name] = package.read

@@ -15,7 +15,8 @@ from presence.subscription.dialog import Dialog, watcher_of
 from presence.subscription.ending import Ending
 from presence.subscription.notify import Notify, Resource
 from presence.subscription.quota import Quota
-from presence.subscription.request import Draft, check_bodies, granted_s, until_at
+from presence.subscription.request import Draft, granted_s, read_selection, until_at
+from presence.subscription.rows import Key
 from presence.subscription.waiting import Asked, Waiting
 from presence.subscription.watching import name_subscription
 from presence.values import Aor, SubscriptionStatus, WatcherEvent, WatcherRecord
@@ -54,7 +55,7 @@ class Beginning:
         """Serve a SUBSCRIBE that makes a subscription, in its own dialog or in that of `owner`; raises SipError."""
         request = transaction.request
         expires_s = granted_s(request, package, self._admission.limits)
-        check_bodies(request, package)
+        selection = read_selection(request, package)
         watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
         self._ask_waiting(Asked(package.name, presentity, watcher), package, decision)
@@ -74,7 +75,7 @@ class Beginning:
         else:
             secure = dialog.is_secure(request.uri)
             own_contact = self._book.secure_contact(slot, transaction.origin.link) if secure else ""
-        self._submit(Draft(*who, slot, owner, expires_s, row_id, until, now, own_contact))
+        self._submit(Draft(*who, slot, owner, expires_s, row_id, until, now, own_contact, selection))
 
     def _submit(self, draft: Draft) -> None:
         transaction, slot = draft.transaction, draft.slot
@@ -179,7 +180,9 @@ class Beginning:
                 self._book.boot,
             ),
         )
-        return [insert, *self._record(draft.package, draft.presentity, watcher, draft.decision, draft.now)]
+        kept = [Key(draft.row_id, bool(draft.owner)).keep(draft.selection)] if draft.selection else []
+        known = self._record(draft.package, draft.presentity, watcher, draft.decision, draft.now)
+        return [insert, *known, *kept]
 
     def _record(
         self, package: EventPackage, presentity: Aor, watcher: Aor, decision: Decision, now: float
@@ -243,5 +246,7 @@ class Beginning:
         )
         self._book.aim(slot, draft.transaction.origin.link, draft.target)
         self._book.note(slot, dialog, shared=bool(draft.owner))
+        if draft.selection:
+            self._notify.individual.selections[slot] = draft.selection
         if request.identity is not None and not draft.owner and draft.watcher != watcher_of(dialog):
             self._book.adopt_watcher(slot, draft.watcher, private=request.identity.private)

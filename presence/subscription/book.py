@@ -50,6 +50,7 @@ class Book:
         """Hears of each subscription that has ended."""
         self.asserted: dict[int, Aor] = {}
         """By first slot of a dialog: the watcher that a trusted peer named, where From names another."""
+        notify.individual.asserted = self.asserted
 
     def find(self, request: Message) -> int:
         """Return the first slot of the dialog a request belongs to, 0 when it is none of ours."""
@@ -201,6 +202,8 @@ class Book:
     def removal(self, slot: int) -> list[Write]:
         """Return what removes a subscription from the database."""
         writes = [self.key(slot).delete()]
+        if slot in self._notify.individual.selections:
+            writes.append(self.key(slot).drop_selection())
         # The dialog's other subscriptions go on with its CSeq: what was reserved must outlive this row.
         facts = self._table.facts(slot)
         others = [usage for usage in self._table.usages(facts.owner) if usage != slot]

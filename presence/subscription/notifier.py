@@ -38,8 +38,8 @@ from presence.subscription.quota import Quota
 from presence.subscription.request import (
     Limits,
     Renewal,
-    check_bodies,
     granted_s,
+    read_selection,
     until_at,
 )
 from presence.subscription.verdicts import Verdicts
@@ -167,7 +167,8 @@ class Notifier:
     ) -> None:
         request = transaction.request
         expires_s = granted_s(request, package, self._limits)
-        check_bodies(request, package)
+        kept = self._notify.individual.selections.get(slot, b"")
+        selection = read_selection(request, package, kept)
         dialog = self._book.dialog(owner, read_contact(request))
         target = self._admission.target(dialog, transaction, slot)
         resource = self._notify.resource_of(slot)
@@ -202,11 +203,13 @@ class Notifier:
         )
         others = [usage for usage in self._table.usages(owner) if usage != slot]
         writes = [write, *known, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
+        if selection != kept:
+            writes.append(self._book.key(slot).keep(selection))
         self._store.submit(
             writes,
             partial(
                 self._refreshed,
-                Renewal(transaction, slot, owner, dialog, target, decision, expires_s, until, mark),
+                Renewal(transaction, slot, owner, dialog, target, decision, expires_s, until, mark, selection),
             ),
         )
 
@@ -236,6 +239,8 @@ class Notifier:
                 remote_cseq=transaction.request.cseq,
                 cseq_mark=renewal.mark,
             )
+            if renewal.selection:
+                self._notify.individual.selections[slot] = renewal.selection
             self._verdicts.apply(slot, renewal.decision)
             self._notify.on_admitted(slot)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.

@@ -5,7 +5,7 @@ from sys import intern
 from typing import Any
 
 from presence._fastcore import Fanout
-from presence.events.package import EventPackage, Narrating, Narrator, Withholding
+from presence.events.package import EventPackage, Narrating, Narrator, Paced, Pointing, Withholding
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
@@ -218,12 +218,7 @@ class Notify:
                 self._changed.setdefault(resource, received_at)
                 continue
             if resource.narrator is not None:
-                self._keep_quiet(resource, now)
-                slots = self._table.group_slots(resource.gid)
-                for slot in slots:
-                    self._offer(slot, resource, resource.narrator, now)
-                # Once for all of them: each looks at every other otherwise.
-                resource.narrator.forget(self.individual.reached(slots))
+                self._narrate(resource, resource.narrator, now)
                 continue
             known = resource.told is not None
             self._refresh_body(resource)
@@ -240,10 +235,24 @@ class Notify:
                 self._sending.append(received_at)
                 self._keep_quiet(resource, now)
 
+    def _narrate(self, resource: Resource, narrator: Narrator, now: float) -> None:
+        """Hand each subscriber of a resource what it lacks."""
+        slots = narrator.concerned() if isinstance(narrator, Pointing) else None
+        if slots is None:
+            slots = self._table.group_slots(resource.gid)
+        told = [self._offer(slot, resource, narrator, now) for slot in slots]
+        if any(told):
+            self._keep_quiet(resource, now)
+        # Once for all of them: each looks at every other otherwise.
+        narrator.forget(self.individual.reached(slots))
+
     def _keep_quiet(self, resource: Resource, now: float) -> None:
         """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
-        if self._interval_s:
-            self._quiet_until[resource] = now + self._interval_s
+        interval_s = self._interval_s
+        if isinstance(resource.package, Paced):
+            interval_s = max(interval_s, resource.package.interval_s)
+        if interval_s:
+            self._quiet_until[resource] = now + interval_s
 
     def observe_sent(self, now: float) -> None:
         """Record how long the changes took whose NOTIFYs have just left."""
@@ -351,6 +360,10 @@ class Notify:
 
     # ---- bodies of their own ----
 
+    def lost(self, slot: int) -> None:
+        """Note that a watcher did not take its last document."""
+        self.individual.lost(slot, self.resource_of(slot).narrator)
+
     def offer_wanted(self, slot: int, now: float) -> None:
         """Hand a row the body it asked for."""
         if self._table.state(slot) != "free" and self._table.flight(slot) == "asked":
@@ -358,8 +371,8 @@ class Notify:
             if resource.narrator is not None:
                 self._offer(slot, resource, resource.narrator, now)
 
-    def _offer(self, slot: int, resource: Resource, narrator: Narrator, now: float) -> None:
-        self.individual.offer(slot, narrator, resource.package.content_type, now)
+    def _offer(self, slot: int, resource: Resource, narrator: Narrator, now: float) -> bool:
+        return self.individual.offer(slot, narrator, resource.package.content_type, now)
 
     def _source(self, package: EventPackage, presentity: Aor) -> Iterable[Any]:
         """Return what a narrator's state is made of."""

@@ -63,6 +63,8 @@ class Ordinary:
             package = registry.get(name)
             if package is not None and not package.watches and not isinstance(package, Addressing):
                 guarded, selecting = package.authorised and policy is not OPEN, isinstance(package, Selecting)
+                if isinstance(package, Selecting) and package.selectable:
+                    continue
                 kind, default_s = package.content_type, package.default_expires_s
                 self._subscribing.serve(name, kind, default_s, guarded=guarded, selecting=selecting)
 

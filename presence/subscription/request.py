@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple
 
 from presence._fastcore import Message
 from presence.errors import IntervalTooBrief, NotAcceptable
-from presence.events.package import EventPackage
+from presence.events.package import EventPackage, Selecting
 from presence.policy.decision import Decision
 from presence.policy.watcherinfo import WatcherAccess
-from presence.sip.content import refuse_body
+from presence.sip.content import read_body
 from presence.sip.endpoint import ServerTransaction
-from presence.sip.headers import parse_accept
+from presence.sip.headers import parse_accept, parse_token_params
 from presence.subscription.aiming import Aiming
 from presence.subscription.dialog import Dialog, Target
 from presence.values import Aor, WatcherRecord
@@ -82,6 +82,8 @@ class Draft(NamedTuple):
     now: float
     own_contact: str
     """Our Contact where the watcher table does not make it."""
+    selection: bytes
+    """What is kept of the request (`Selecting`)."""
     waited: WatcherRecord | None = None
     """The watcher's earlier subscription that waits for a decision until this one is stored."""
 
@@ -99,6 +101,8 @@ class Renewal(NamedTuple):
     until: int
     mark: int
     """CSeq numbers reserved with it."""
+    selection: bytes
+    """What is kept of the request (`Selecting`)."""
 
 
 def granted_s(request: Message, package: EventPackage, limits: Limits) -> int:
@@ -114,8 +118,11 @@ def until_at(now: float, expires_s: int, limits: Limits) -> int:
     return min(int(now) + expires_s + limits.expires_offset_s, LAST_INSTANT)
 
 
-def check_bodies(request: Message, package: EventPackage) -> None:
-    """Raise NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours."""
+def read_selection(request: Message, package: EventPackage, kept: bytes = b"") -> bytes:
+    """Return what to keep of what a request selects, b"" where nothing can be; `kept` is what was so far.
+
+    Raises NotAcceptable or UnsupportedMediaType for bodies that do not fit, the watcher's or ours.
+    """
     accept = request.header("Accept")
     # Most say just the one type, or nothing. An empty one takes no type at all (RFC 3261 section 20.1).
     if (
@@ -124,4 +131,8 @@ def check_bodies(request: Message, package: EventPackage) -> None:
         and not _accepts(package.content_type, tuple(request.values("Accept")))
     ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
-    refuse_body(request)
+    if not isinstance(package, Selecting):
+        read_body(request, ())
+        return b""
+    body = read_body(request, package.selectable)
+    return package.select(parse_token_params(request.header("Event") or "")[1], body, kept)

@@ -83,6 +83,19 @@ class Key(NamedTuple):
         """The table the row is in."""
         return "shared_watchers" if self.shared else "active_watchers"
 
+    @property
+    def name(self) -> int:
+        """What names it beside the numbers of the other table."""
+        return -self.row_id if self.shared else self.row_id
+
+    def keep(self, selection: bytes) -> Write:
+        """Keep what the subscription selects."""
+        return "subscribe_bodies_put", (self.name, selection)
+
+    def drop_selection(self) -> Write:
+        """Keep it no more."""
+        return "subscribe_bodies_delete", (self.name,)
+
     def delete(self) -> Write:
         """Remove the subscription."""
         return f"{self.table}_delete", (self.row_id,)

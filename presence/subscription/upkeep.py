@@ -20,7 +20,7 @@ from presence.subscription.machine import REMOVING_RESPONSES, Input
 from presence.subscription.notify import Notify, Resource
 from presence.subscription.relocating import Relocating
 from presence.subscription.restoring import Links, Resources, Routes, read_networks
-from presence.subscription.rows import StoredSubscription, read_rows
+from presence.subscription.rows import Key, StoredSubscription, read_rows
 from presence.subscription.ways import Ways
 from presence.values import Aor, SubscriptionStatus
 
@@ -97,7 +97,7 @@ class Upkeep:
     def _failed(self, slot: int, status: int, retry_after: int, now: float) -> None:
         if self._table.flight(slot) != "failed":
             return
-        self._notify.individual.lost(slot)
+        self._notify.lost(slot)
         if self._table.unproven(slot):
             self._lost_unproven(slot, status, now)
         elif retry_after and status not in REMOVING_RESPONSES:
@@ -166,6 +166,7 @@ class Restorer:
         self._ways = ways
         self._aiming = aiming
         self._access = access
+        self._selections: dict[int, bytes] = {}
         self.sources: dict[int, str] = {}
         """Who asked for the subscriptions whose target is another, by slot."""
 
@@ -181,6 +182,7 @@ class Restorer:
             networks=read_networks(self._aiming.allowed),
             boot=self._book.boot,
         )
+        self._selections = {int(name or 0): kept for name, kept in self._store.read("subscribe_bodies_load")}  # type: ignore[misc]
         for query, shared in (("active_watchers_load", False), ("shared_watchers_load", True)):
             rows = self._store.read(query)
             while batch := list(islice(rows, BATCH)):
@@ -193,7 +195,14 @@ class Restorer:
                     except (SipError, ValueError, TypeError, AttributeError, OverflowError):
                         refused += 1
         self._notify.changed_all(now)
+        self._drop_selections()
         return taken, refused
+
+    def _drop_selections(self) -> None:
+        """Forget what is kept for subscriptions that are no more, such as those an operator took out."""
+        left, self._selections = self._selections, {}
+        if left:
+            self._store.submit([("subscribe_bodies_delete", (name,)) for name in left], lambda error: None)
 
     def load_asserted(self) -> None:
         """Know again for whom trusted peers subscribed where From names another (RFC 3325)."""
@@ -243,6 +252,9 @@ class Restorer:
         self._book.note(slot, dialog, shared=shared)
         if resource.narrator is not None:
             self._notify.individual.restore_version(slot, row.reached_cseq(self._book.boot))
+            kept = self._selections.pop(Key(row.id, shared).name, None)
+            if isinstance(kept, bytes):
+                self._notify.individual.selections[slot] = kept
         if decision.status is SubscriptionStatus.TERMINATED:
             self._ending.end(slot, self._ending.refusal(decision), now)
         elif package.authorised and row.status != decision.status:

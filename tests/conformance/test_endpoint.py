@@ -19,7 +19,7 @@ def test_rfc3261_11_2_options_says_what_is_served(bob: Agent) -> None:
     response = ask(bob, "OPTIONS", uri="sip:example.com")
     assert response.status == 200
     assert response.values("Allow") == ["CANCEL", "OPTIONS", "PUBLISH", "REGISTER", "SUBSCRIBE"]
-    packages = {"presence", "message-summary", "dialog"}
+    packages = {"presence", "message-summary", "dialog", "xcap-diff"}
     assert set(response.values("Allow-Events")) == {
         name + suffix for name in packages for suffix in ("", ".winfo", ".winfo.winfo")
     }
@@ -27,6 +27,7 @@ def test_rfc3261_11_2_options_says_what_is_served(bob: Agent) -> None:
         "application/pidf+xml",
         "application/simple-message-summary",
         "application/dialog-info+xml",
+        "application/xcap-diff+xml",
     }
     assert response.header("Supported") == "gruu"
     assert (response.header("Server") or "").startswith("presence/")

@@ -6,6 +6,7 @@ docs/clients.md says which line is which test.
 import pytest
 import sip
 from captured import shown, the_notify, wire
+from diffs import Diff, write
 from net import Agent, Network, Subscription
 
 BOB = "sip:bob@example.com"
@@ -355,12 +356,16 @@ def test_blink_watches_itself_and_who_watches_it(net: Network, blink: Agent) -> 
     assert "sip:alice@example.com</watcher>" in watchers.body
 
 
-def test_blink_hears_that_there_is_no_xcap_diff(blink: Agent) -> None:
-    """After 489 it asks again in an hour."""
-    subscription = Subscription(blink, "sip:alice@example.com", event="xcap-diff")
-    response = subscription.refresh("Accept: application/xcap-diff+xml")
-    assert response.status == 489
-    assert response.header("Allow-Events")
+def test_blink_is_told_of_its_documents(net: Network, blink: Agent) -> None:
+    """It subscribes itself, with the selectors of all documents it may come to have."""
+    home = "users/sip:alice@example.com/index"
+    sels = [f"{auid}/{home}" for auid in ("resource-lists", "rls-services", "pres-rules", "pidf-manipulation")]
+    watch = Diff(blink, *sels, uri="sip:alice@example.com")
+    assert watch.refresh("Accept: application/xcap-diff+xml").status == 200
+    assert watch.names() == []
+    write(net, sels[0], "one", "<resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists'/>")
+    net.advance(1.0)
+    assert watch.names() == [(sels[0], None, "one")]
 
 
 def test_sipclients_say_that_they_know_lists_when_they_ask_for_a_mailbox(blink: Agent) -> None:

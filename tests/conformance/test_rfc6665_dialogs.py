@@ -9,7 +9,7 @@ from net import Agent, Network, Subscription
 
 from presence._fastcore import Message
 
-PACKAGES = ("presence", "message-summary", "dialog")
+PACKAGES = ("presence", "message-summary", "dialog", "xcap-diff")
 SERVED = {name + suffix for name in PACKAGES for suffix in ("", ".winfo", ".winfo.winfo")}
 
 

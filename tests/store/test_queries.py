@@ -11,6 +11,7 @@ from presence.store.queries import Query, load_migrations, load_queries, parse_q
 
 SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "active_watchers_asserted"}  # at the start
 SCANS |= {"watchers_last_change"}  # of a table with a few rows
+SCANS |= {"subscribe_bodies_load"}
 SCANS |= {"subscriber_list"}  # for an operator
 SCANS |= {"xcap_every"}  # once, when the first service is written
 NO_TABLES = ("SCAN CONSTANT ROW", "SCAN log")  # one row each, the second the position of the log of changes
@@ -69,6 +70,7 @@ def test_which_queries_are_journalled() -> None:
     tables = {"presentity": ("insert", "modify", "refresh", "delete")}
     tables |= dict.fromkeys(("active_watchers", "shared_watchers"), ("insert", "refresh", "reserve", "judge", "delete"))
     others = {"watchers_wait", "watchers_judge", "active_watchers_extend"}
+    others |= {"subscribe_bodies_put", "subscribe_bodies_delete"}
     assert journalled == {f"{table}_{verb}" for table, verbs in tables.items() for verb in verbs} | others
     assert {name for name, query in QUERIES.items() if query.needs_row} == {
         name

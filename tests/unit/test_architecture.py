@@ -39,6 +39,7 @@ FLOORS = {
     "presence.archive": ASSEMBLY,
     "presence.boot": ASSEMBLY,
     "presence.awaiting": ASSEMBLY,
+    "presence.differences": ASSEMBLY,
     "presence.packages": ASSEMBLY,
     "presence.privacy": ASSEMBLY,
     "presence.contributing": ASSEMBLY,

@@ -1,0 +1,3 @@
+-- Parameters: none
+SELECT id, selection
+FROM subscribe_bodies;
