@@ -318,6 +318,7 @@ cdef enum:
     CONTACT_USER_MOST = 255     # bytes of what our Contact has before and behind its @: both fit where one is written
     CONTACT_HOST_MOST = 600
     MAX_VIEWS = 4096
+    FIRST_FILTERED = 16         # views from here on are given out and taken back by number
     MAX_DIALOG_BYTES = 12000    # all strings of one dialog
     RESERVED_CSEQS = 256           # CSeq numbers reserved in the database at once
     LONG_WAIT_MS = 40000           # beyond the horizon of the wheel of retransmissions
@@ -351,6 +352,7 @@ cdef enum RowFlag:
     FLAG_STREAM = 256           # its NOTIFY in flight is too large for its target's link, and leaves by a stream
     FLAG_UNPROVEN = 512         # somebody else named its target, which has answered no NOTIFY yet
     FLAG_ASKED = 1024           # and that got its one NOTIFY: nothing more leaves until that is answered
+    FLAG_WITHHELD = 2048        # the rules are others: nothing leaves before it is decided about again
 
 cdef enum EventKind:
     EVENT_NONE, EVENT_FAILED, EVENT_EXPIRED, EVENT_ENDED, EVENT_WANT, EVENT_RESERVE
@@ -378,16 +380,22 @@ cdef struct Link:
     char* contact
     uint32_t via_size, contact_size
 
+cdef struct View:               # what some watchers of a resource are shown
+    Body* body
+    uint32_t rows               # that are shown it, of a filtered one
+    bint fresh                  # it is another than they were told
+
 cdef struct Group:              # the watchers of one resource
     U32Vector slots             # running subscriptions
     uint32_t rows               # those and the ones whose final NOTIFY is not done
     uint16_t view_count
     uint16_t event_size
-    Body** views                # by view number; 0 is "no body"
+    View* views                 # by view number; 0 is "no body"
     const char* event
     char* local                 # From of the NOTIFYs, once for all rows that have the same; NULL when there is none
     uint16_t local_size
     bint individual, live
+    bint guarded                # a refresh takes a decision
 
 cdef struct Target:             # a next hop
     uint64_t key                # its hash
@@ -505,6 +513,7 @@ cdef class SubscriptionHops(SubscriptionSlab):
 
 cdef class WatcherTable(SubscriptionHops):
     cdef Group* group(self, uint32_t gid) except NULL
+    cdef void see(self, Row* row, uint16_t view) noexcept nogil
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil
     cdef bint watched_by(self, uint32_t slot, const SipMsg* m) noexcept nogil
     cdef int join(self, uint32_t slot, uint32_t gid, const Parts* parts) noexcept nogil
@@ -535,7 +544,11 @@ cdef class NotifyFlights(WatcherTable):
     cdef void timer_fired(self, uint32_t slot, double now, uint32_t now_ms) noexcept nogil
     cdef void expiry_fired(self, uint32_t slot, double now) noexcept nogil
 
-cdef class SwitchingFlights(NotifyFlights):
+cdef class JudgedFlights(NotifyFlights):
+    cdef void go_on(self, uint32_t slot) noexcept nogil
+    cdef bint give_up(self, uint32_t slot) noexcept nogil
+
+cdef class SwitchingFlights(JudgedFlights):
     cdef bint may_switch(self, const Target* target) noexcept nogil
     cdef bint has_switched(self, const Row* row) noexcept nogil
     cdef void fall_back(self, Row* row, uint32_t slot) noexcept nogil
@@ -673,6 +686,7 @@ cdef struct OrdinaryPackage:
     uint32_t name_size, type_size
     uint32_t default_expires_s
     bint selecting          # parameters of Event say what is to be told
+    bint guarded                # new subscriptions take a decision
 
 cdef struct BeginStep:
     uint64_t row_id

@@ -1,6 +1,6 @@
 """The documents' wiring: procedures others call, XCAP servers elsewhere, and what follows from either."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
@@ -12,7 +12,6 @@ from presence.http.rpc import Rpc
 from presence.store.base import Store
 from presence.tally import Tally
 from presence.values import Aor
-from presence.xcap.documents import Key
 
 if TYPE_CHECKING:
     from presence.http.fetching import Fetcher
@@ -29,8 +28,6 @@ class Archive:
         self._wake: Callable[[], None] = lambda: None
         self._client: XcapClient | None = None
         self._fetcher: Fetcher | None = None
-        self.rules_changed: list[Callable[[Aor, str], None]] = []
-        """Told by `refreshWatchers` to decide anew about the watchers of a presentity in an event package."""
         if config.presence_xml.xcap_server:
             self._client = self._build_client()
 
@@ -50,7 +47,7 @@ class Archive:
         }
         if self._client is not None:
             self._fetcher = self._build_fetcher(self._client, node, store)
-            documents.missed = self._fetcher.want
+            documents.missed, documents.hinted = self._fetcher.want, self._fetcher.heed
 
     def tick(self, now: float) -> None:
         """Let time pass."""
@@ -66,29 +63,19 @@ class Archive:
 
     # ---- what others tell ----
 
-    def notice(self, keys: Sequence[Key]) -> None:
-        """Hear that documents changed, as an XCAP server publishes it: look at once, and ask it."""
-        if self._node is not None:
-            self._node.documents.look_again(keys)
-            if self._fetcher is not None:
-                self._fetcher.refresh_all(keys)
-
     def refresh_watchers(self, presentity: Aor, event: str, kind: int) -> None:
         """Read a presentity's documents anew; then decide anew about its watchers (0), or tell all of them (others).
 
         Raises KeyError for an unknown event package, StoreError when nothing can be read.
         """
         node = self._serving()
-        if not node.serves(event):
+        if not node.notify.serves(event):
             raise KeyError(event)
         node.documents.look_again(presentity)
-        if self._fetcher is not None:
-            self._fetcher.refresh_owner(presentity)
         if kind:
             node.notify.tell_again(event, presentity, self._now())
         else:
-            for decide in self.rules_changed:
-                decide(presentity, event)
+            node.privacy.decide_again(presentity, event)
         self._wake()
 
     def refresh_document(self, doc_uri: str, port: int) -> bool:
@@ -127,4 +114,6 @@ class Archive:
             settings.max_connections,
             settings.max_waiting,
         )
-        return Fetcher(client, xml.xcap_server, course, store, node.documents, self._tally, self._now, node.watches)
+        return Fetcher(
+            client, xml.xcap_server, course, store, node.documents, self._tally, self._now, node.notify.watched
+        )

@@ -16,8 +16,7 @@ from presence.errors import SipError, StoreError
 from presence.events.registry import Registry
 from presence.observer import Observer
 from presence.packages import load_packages
-from presence.policy.decision import OPEN, Policy
-from presence.policy.stored import StoredPolicy
+from presence.privacy import Privacy
 from presence.publication.compositor import Compositor
 from presence.publication.holding import Limits
 from presence.registration.registrar import Registrar
@@ -100,8 +99,7 @@ class Node:
         self._resolver = resolver
         self._purge_at = 0.0
         self._registrations = Lanes()
-        now = clock.now()
-        serve = config.server
+        now, serve = clock.now(), config.server
         self.transactions = ServerTransactions(secrets.token_bytes(16), now, 64 * serve.timer_t1_ms / 1000)
         self.table = self._build_table(now)
         self.endpoint = Endpoint(
@@ -117,7 +115,8 @@ class Node:
         self.gate = guards.build_gate(config.limits, now)
         self._users = guards.build_user_rates(config, self.endpoint, now)
         self.compositor = self._build_compositor(now)
-        interval_s = config.presence.notify_interval_s
+        self.privacy = Privacy(config, self._registry, store, self.documents, clock.now, self._bodies)
+        self.policy, interval_s = self.privacy.policy, config.presence.notify_interval_s
         documents, published = self.compositor.document, self.compositor.composing.publications
         self.notify = Notify(self.table, self._registry, documents, published, tally, interval_s=interval_s)
         compose_hard_state(self, self._registry)
@@ -168,9 +167,8 @@ class Node:
 
     def _build_notifier(self) -> None:
         settings, serve, most = self.config.presence, self.config.server, self.config.limits
-        everybody = serve.policy == "open" or self.config.presence_xml.force_active
-        self.policy: Policy = OPEN if everybody else StoredPolicy(self._store)
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book)
+        self.privacy.attach(self.table, self._store, self.notify, self.book, ending)
         limits = SubscriptionLimits(
             settings.min_expires_subscribe,
             settings.max_expires_subscribe,
@@ -200,9 +198,17 @@ class Node:
             self._resolver,
         )
         self._ordinary: Ordinary | None = None
-        if self.policy is OPEN and settings.answer_202 != "always":
+        if settings.answer_202 != "always":
             self._ordinary = Ordinary(
-                self._registry, self.table, self._store, self.notify, self.book, limits, self.endpoint, quota
+                self._registry,
+                self.table,
+                self._store,
+                self.notify,
+                self.book,
+                limits,
+                self.endpoint,
+                quota,
+                self.policy,
             )
         failures = FailurePolicy(settings.end_sub_on_timeout, settings.notify_failure == "remove")
         relocating = Relocating(self.table, self.book, proof, self._resolver)
@@ -300,6 +306,7 @@ class Node:
         self._upkeep.tick(now)
         self.migration.tick(now)
         self.documents.tick(now)
+        self.privacy.tick(now)
         self.notify.flush(now)
         self.notify.outdate(self.compositor.composing.told())
         self._purge_bindings(now)
@@ -309,20 +316,12 @@ class Node:
         """Remove what has expired at the next tick, not only from time to time."""
         self._purge_at = 0.0
 
-    def serves(self, package: str) -> bool:
-        """Return whether there is an event package of that name."""
-        return self._registry.get(package) is not None
-
-    def watches(self, presentity: Aor) -> bool:
-        """Return whether somebody watches a presentity, in any event package."""
-        return any(self.notify.find((package, presentity)) is not None for package in self._registry.names)
-
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""
         left: int = self.table.pump(now, SLICE)
         if not left:
             self.notify.observe_sent(now)
-        return left
+        return left or int(self.privacy.busy)
 
     def pending(self) -> int:
         """Return how many changes wait for their commit."""
@@ -332,9 +331,13 @@ class Node:
     # ---- inside ----
 
     def _changed(self, package: str, presentity: Any, received_at: float) -> None:
+        self.privacy.published(package, presentity)
         self.notify.changed(package, presentity, received_at)
         for mixed in self._mixed.get(package, ()):
             self.notify.changed(mixed, presentity, received_at)
+
+    def _bodies(self, presentity: Aor) -> list[bytes]:
+        return [publication.body for publication in self.compositor.holding.publications(("presence", presentity))]
 
     def _register(self, transaction: ServerTransaction, now: float) -> None:
         aor = self._registrar.address_of_record(transaction.request)

@@ -27,6 +27,7 @@ from presence.settings import (
     Setting,
     Tls,
     Ws,
+    Xcap,
     XcapClient,
 )
 from presence.shape import is_loopback
@@ -61,8 +62,9 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
-    management: Management = field(default_factory=Management)
+    xcap: Xcap = field(default_factory=Xcap)
     xcap_client: XcapClient = field(default_factory=XcapClient)
+    management: Management = field(default_factory=Management)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value that is not a default came from, by section.key."""
@@ -196,6 +198,7 @@ def _check_together(config: Config) -> None:
     if len(set(fixed)) < len(fixed):
         raise ConfigError(f"server.listen in {config.origin('server', 'listen')} names a listener twice")
     _check_tls(config)
+    _check_xcap(config)
     # RFC 3261 section 22.1 wants a challenge in every 401, RFC 8760 section 2.3 no algorithm twice.
     algorithms = config.auth.algorithms
     if not algorithms or len(set(algorithms)) < len(algorithms):
@@ -217,6 +220,16 @@ def _check_tls(config: Config) -> None:
             f"tls.client_certificates = {quote(tls.client_certificates)} in "
             f"{config.origin('tls', 'client_certificates')} needs tls.client_ca: who vouches for clients"
         )
+
+
+def _check_xcap(config: Config) -> None:
+    """RFC 4825 section 14: no Basic authentication without TLS."""
+    for name, wanted in (("authentication", config.xcap.authentication == "basic"), ("basic", config.xcap.basic)):
+        if wanted and not config.http.certificate:
+            raise ConfigError(
+                f"xcap.{name} = {quote(getattr(config.xcap, name))} in {config.origin('xcap', name)} needs TLS, for "
+                "passwords are sent as they are: say http.certificate and http.key"
+            )
 
 
 def _check_order(config: Config, low: str, high: str) -> None:

@@ -19,6 +19,7 @@ from presence.config import Config
 from presence.errors import ConfigError
 from presence.http.app import HttpServer, build_app
 from presence.listening import Listening
+from presence.site import build_site, route_to
 from presence.store.fold import FOLD_AFTER_S
 from presence.store.sqlite import SqliteStore
 from presence.subscription.dialog import AllowedTargets
@@ -66,7 +67,10 @@ class Server:
         resolver = None if self._names is None else self._names.resolver
         self.node = Node(config, self._store, self.clock, self.tally, boot=self._boot, resolver=resolver)
         self.archive.attach(self.node, self._store, self._wake)
-        self.node.observe(logbook.Journal(self._log, self.clock.now))
+        journal = logbook.Journal(self._log, self.clock.now)
+        self.node.observe(journal)
+        self.node.documents.faulted = lambda error: journal.faulted(error, "")
+        self._serve_xcap(lambda error: journal.faulted(error, ""))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
         self.tally.gauges["commit_lag_seconds"] = lambda: {(): self._store.lag.seconds}
@@ -78,11 +82,20 @@ class Server:
             return
         try:
             host, port = self.config.http.address
-            self._http = HttpServer(host, port, build_app(self.tally, lambda: self.ready, routes=self.archive.routes()))
+            self._app = build_app(self.tally, lambda: self.ready, routes=self.archive.routes())
+            settings = self.config.http
+            self._http = HttpServer(host, port, self._app, certificate=settings.certificate, key=settings.key)
             self._http.bind()
         except (OSError, ConfigError):
             self._close_listeners()
             raise
+
+    def _serve_xcap(self, faulted: Callable[[Exception], None]) -> None:
+        documents = self.node.documents
+        self._site = build_site(self.config, self._store, documents, self.clock, wake=self._wake, faulted=faulted)
+        if self._http is not None and self._site is not None:
+            self._app.router.routes.append(route_to(self._site, self.config))
+            self.tally.xcap = self._site.requests
 
     def _open_store(self) -> SqliteStore:
         database = self.config.database
@@ -241,6 +254,8 @@ class Server:
     def reload(self) -> None:
         """Read the certificates anew; connections that stand keep what they have."""
         self._listening.reload()
+        if self._http is not None:
+            self._http.reload()
 
     # ---- the end ----
 
@@ -263,6 +278,8 @@ class Server:
         if self._http is not None:
             await self._http.stop()
         await self.archive.close()
+        if self._site is not None:
+            self._site.close()
         if self._names is not None:
             self._names.close()
         self._store.close()
@@ -327,15 +344,17 @@ def _announce(server: Server) -> None:
     """Print what a person needs to go on, and write the ready file."""
     config, listening = server.config, server.listeners()
     first = listening["sip"][0]
+    scheme = "https" if config.http.certificate else "http"
     lines = [
         f"presence listens on {', '.join(listening['sip'])}",
-        *(f"http     http://{address}/healthz /readyz /metrics" for address in listening["http"]),
+        *(f"http     {scheme}://{address}/healthz /readyz /metrics" for address in listening["http"]),
+        *(f"xcap     {scheme}://{address}{config.xcap.root}" for address in listening["http"] if config.xcap.root),
         f"policy   {server.node.policy.name}",
         f"data     {os.path.abspath(config.database.path)}",
         "try next",
         f"  presence watch sip:alice@example.com --server {first}",
         f"  presence publish sip:alice@example.com --status open --note 'Hello' --server {first}",
-        *(f"  curl http://{address}/metrics" for address in listening["http"]),
+        *(f"  curl {scheme}://{address}/metrics" for address in listening["http"]),
     ]
     print("\n".join(lines), flush=True)
     if config.server.ready_file:

@@ -113,9 +113,23 @@ PATH = Shape(
     lambda text: _matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,4096}", text),
 )
 PATH_OR_NOTHING = _or_nothing(PATH)
+XCAP_ROOT_OR_NOTHING = _or_nothing(
+    Shape(
+        "a path such as /xcap-root, without a slash at the end",
+        lambda text: _matching(r"(/[A-Za-z0-9\-._]+)+", text),
+    )
+)
+XCAP_URI = Shape(
+    "an http or https URI without query, such as https://xcap.example.com/xcap-root",
+    lambda text: _matching(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*", text.rstrip("/")),
+)
 PRODUCT = Shape("1 to 200 printable ASCII characters", lambda text: _matching(r"[!-~]([ -~]{0,198}[!-~])?", text))
 DOCUMENT_NAME = Shape(
     "letters, digits and -_.~ only", lambda text: _matching(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,100}", text)
+)
+RULES_USAGE = Shape(
+    "pres-rules or org.openmobilealliance.pres-rules",
+    lambda text: _matching("pres-rules|org[.]openmobilealliance[.]pres-rules", text),
 )
 ORIGIN = Shape(
     "an origin such as https://phone.example.com",

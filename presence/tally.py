@@ -17,6 +17,8 @@ METHODS = frozenset(
 
 NOTIFY_RESULTS = ("sent", "retransmitted", "failed", "coalesced", "switched", "fallen_back")
 
+BODIES = ("composed", "filtered")
+
 Levels = Callable[[], dict[tuple[str, ...], float]]
 
 
@@ -46,8 +48,12 @@ class Tally:
     """By reason: a short constant word, never anything a peer sent."""
     notifies: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(NOTIFY_RESULTS, 0)))
     """By result, one of `NOTIFY_RESULTS`."""
+    bodies: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(BODIES, 0)))
+    """Documents made for watchers: `composed` of publications, and `filtered` by what permissions show of those."""
     auth_failures: Counter[str] = field(default_factory=Counter)
     """Proofs that failed and requests that were forbidden, by reason: a short constant word."""
+    xcap: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """XCAP requests answered, by method and status."""
     folds: dict[str, int] = field(default_factory=dict)
     """Of the journal into the tables, by result: `done` or `failed`."""
     lookups: dict[str, int] = field(default_factory=dict)

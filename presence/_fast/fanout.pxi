@@ -13,6 +13,9 @@ cdef class Fanout(SwitchingFlights):
         cdef Group* group = &self.groups[row.group]
         cdef Body* body = NULL
         cdef double until
+        if row.flags & FLAG_WITHHELD:
+            row.flight = FLIGHT_HELD
+            return False
         if owner.cseq >= owner.cseq_mark:
             row.flight = FLIGHT_HELD
             if not owner.flags & FLAG_RESERVING:
@@ -32,7 +35,7 @@ cdef class Fanout(SwitchingFlights):
             if (row.state == ROW_ACTIVE or (row.state == ROW_PENDING and row.view != 1)
                     or (row.state == ROW_TERMINATED and row.flags & FLAG_FINAL_BODY)):
                 if row.view < group.view_count:
-                    body = group.views[row.view]
+                    body = group.views[row.view].body
                 if body != NULL:
                     body.refs += 1
                     row.flying = body
@@ -219,7 +222,7 @@ cdef class Fanout(SwitchingFlights):
         if row.flight == FLIGHT_QUEUED:
             if row.state < ROW_PENDING or row.state > ROW_TERMINATED or not self.prepare(slot, now):
                 return False
-        elif row.flight == FLIGHT_FLYING and row.flags & FLAG_RESEND:
+        elif row.flight == FLIGHT_FLYING and row.flags & FLAG_RESEND and not row.flags & FLAG_WITHHELD:
             row.flags &= ~FLAG_RESEND
             if row.flags & (FLAG_UNPROVEN | FLAG_ASKED) == FLAG_UNPROVEN:
                 # It has got another target since, which did not ask for it.

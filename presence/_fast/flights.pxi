@@ -1,6 +1,6 @@
 # The life of each row's one NOTIFY: wanted, queued, in flight, matched to its response, timed out. The client
 # transaction of RFC 3261 section 17.1.2 is a few fields of the row.
-# Uses: watchers, timers. Used by: switching.
+# Uses: watchers, timers. Used by: judging.
 
 cdef const char* REASONS[REASON_COUNT]
 REASONS[0] = b"timeout"
@@ -35,6 +35,8 @@ cdef class NotifyFlights(WatcherTable):
                 if seen and (view == 0 or seen == view):
                     self.want(group.slots.items[i])
                     count += 1
+                    if view == 0 and seen < group.view_count:
+                        group.views[seen].fresh = False
         return count
 
     def notify(self, uint32_t slot):
@@ -63,32 +65,6 @@ cdef class NotifyFlights(WatcherTable):
             return True
         row.flags |= FLAG_DIRTY
         return False
-
-    def finish(self, uint32_t slot, bytes reason, *, bint body=False):
-        """End a subscription: the newest state (with `body`) goes out as the final NOTIFY, then the row is freed."""
-        cdef Row* row = self.row(slot)
-        cdef int i
-        if row.state == ROW_TERMINATED or row.state == ROW_GONE:
-            return
-        for i in range(REASON_COUNT):
-            if reason == REASONS[i]:
-                break
-        else:
-            raise ValueError(f"not a reason: {reason!r}")
-        if row.flags & FLAG_ASKED and row.flight != FLIGHT_FLYING:
-            # It had its one NOTIFY and did not answer.
-            self.report(slot, EVENT_ENDED, 408, row.group)
-            self.release_row(slot)
-            return
-        self.leave_group(slot)
-        row.reason = i
-        row.state = ROW_TERMINATED
-        if body:
-            row.flags |= FLAG_FINAL_BODY
-        if row.flight == FLIGHT_BACKOFF or row.flight == FLIGHT_FAILED:
-            row.flight = FLIGHT_IDLE
-            row.flags &= ~FLAG_DIRTY
-        self.want(slot)
 
     def settle(self, uint32_t slot):
         """Leave a row alone whose NOTIFY failed, or that has no news after all; its next change is sent.

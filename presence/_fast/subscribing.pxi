@@ -38,8 +38,12 @@ cdef class Subscribing:
         self.shared = shared
         self.names, self.types, self.events = [], [], []
 
-    def serve(self, str event, str content_type, uint32_t default_expires_s, *, bint selecting=False):
-        """Take subscriptions to an event package; without parameters of Event where it is `selecting` by those."""
+    def serve(self, str event, str content_type, uint32_t default_expires_s, bint guarded=False, *,
+              bint selecting=False):
+        """Take subscriptions to an event package; where it is `guarded` refreshes alone, of who was let in.
+
+        Where it is `selecting` by parameters of Event, none that has any.
+        """
         if self.package_count == MAX_ORDINARY_PACKAGES:
             return
         cdef OrdinaryPackage* package = &self.packages[self.package_count]
@@ -53,6 +57,7 @@ cdef class Subscribing:
         package.type, package.type_size = kind, <uint32_t>len(kind)
         package.default_expires_s = default_expires_s
         package.selecting = selecting
+        package.guarded = guarded
         self.package_count += 1
 
     # ---- before the commit ----
@@ -71,7 +76,7 @@ cdef class Subscribing:
             package = self.ordinary(request)
             if package >= 0 and (
                 self.extend(batch, request, package, now, claimed) if request.m.to_tag.len
-                else self.begin(batch, request, package, now, new_id)
+                else not self.packages[package].guarded and self.begin(batch, request, package, now, new_id)
             ):
                 continue
             if request.m.method == M_SUBSCRIBE and request.m.to_tag.len:

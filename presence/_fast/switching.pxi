@@ -1,8 +1,8 @@
 # UDP or TCP by size (RFC 3261 section 18.1.1): a NOTIFY that is too large for a datagram goes over TCP to the same
 # address, and over UDP after all when there is no TCP; the next hop remembers that for a while.
-# Uses: flights. Used by: fanout.
+# Uses: judging. Used by: fanout.
 
-cdef class SwitchingFlights(NotifyFlights):
+cdef class SwitchingFlights(JudgedFlights):
     """NOTIFYs that leave by another link than their target's, for their size alone."""
 
     cdef bint may_switch(self, const Target* target) noexcept nogil:

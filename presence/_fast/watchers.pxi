@@ -62,20 +62,11 @@ cdef class WatcherTable(SubscriptionHops):
         Returns whether that is another than before.
         """
         cdef Group* group = self.group(gid)
-        cdef Body** grown
         cdef Body* body
-        cdef uint16_t count
         if view == 0 or view >= MAX_VIEWS:
             raise ValueError("views are numbered from 1")
-        if view >= group.view_count:
-            count = view + 1
-            grown = <Body**>realloc(group.views, count * sizeof(Body*))
-            if grown == NULL:
-                raise MemoryError
-            memset(grown + group.view_count, 0, (count - group.view_count) * sizeof(Body*))
-            group.views = grown
-            group.view_count = count
-        body = group.views[view]
+        make_view(group, view)
+        body = group.views[view].body
         if tail is None:
             if body == NULL:
                 return False
@@ -87,9 +78,19 @@ cdef class WatcherTable(SubscriptionHops):
             body = new_body(tail, len(tail))
             if body == NULL:
                 raise MemoryError
-        drop_body(group.views[view])
-        group.views[view] = body
+        drop_body(group.views[view].body)
+        group.views[view].body = body
+        group.views[view].fresh = group.views[view].rows > 0
         return True
+
+    cdef void see(self, Row* row, uint16_t view) noexcept nogil:
+        # The row is shown another view. How many rows a filtered one has says when its number is free again.
+        cdef Group* group = &self.groups[row.group]
+        if FIRST_FILTERED <= row.view < group.view_count:
+            group.views[row.view].rows -= 1
+        if FIRST_FILTERED <= view < group.view_count:
+            group.views[view].rows += 1
+        row.view = view
 
     # ---- subscriptions ----
 
@@ -108,6 +109,8 @@ cdef class WatcherTable(SubscriptionHops):
         self.group(gid)
         if row.state != ROW_EMBRYO:
             raise ValueError("the row is in use")
+        if view >= FIRST_FILTERED and view >= self.groups[gid].view_count:
+            raise ValueError(f"no view {view}")
         open_parts(dialog, &parts)
         check_size(&parts)
         if owner and owner != slot:
@@ -117,7 +120,8 @@ cdef class WatcherTable(SubscriptionHops):
         row.expires_at = expires_at
         row.subscribed_at = subscribed_at
         row.row_id = row_id
-        row.view = view
+        row.view = 0
+        self.see(row, view)
         row.state = ROW_PENDING if pending else ROW_ACTIVE
         if owner and owner != slot:
             row.owner = owner
@@ -200,8 +204,8 @@ cdef class WatcherTable(SubscriptionHops):
         return 0
 
     cdef uint32_t renewable(self, const SipMsg* m, uint16_t link, const uint8_t* ip, uint16_t port, bint nat) noexcept nogil:
-        # The slot of the subscription that a SUBSCRIBE does nothing to but extend: the one, active and with a view of
-        # the whole document, of a dialog whose NOTIFYs go on to the same IPv4 address over UDP; 0 for any other.
+        # The slot of the subscription that a SUBSCRIBE does nothing to but extend: the one, active and with a decision
+        # that stands, of a dialog whose NOTIFYs go on to the same IPv4 address over UDP; 0 for any other.
         cdef uint32_t slot = self.find_dialog(m.buf + m.to_tag.off, m.to_tag.len, m.buf + m.call_id.off, m.call_id.len,
                                               m.buf + m.from_tag.off, m.from_tag.len)
         cdef Row* row = &self.rows[slot]
@@ -213,7 +217,8 @@ cdef class WatcherTable(SubscriptionHops):
         cdef uint8_t address[16]
         cdef const char* event
         cdef uint32_t event_size
-        if (slot == 0 or row.owner != slot or row.next_usage or row.state != ROW_ACTIVE or row.view != 1
+        if (slot == 0 or row.owner != slot or row.next_usage or row.state != ROW_ACTIVE
+                or (row.view != 1 and row.view < FIRST_FILTERED) or group.guarded or row.flags & FLAG_WITHHELD
                 or target.flow or target.link != link or m.cseq <= row.remote_cseq):
             return 0
         self.read_parts(row, &parts)
@@ -271,13 +276,6 @@ cdef class WatcherTable(SubscriptionHops):
             owner.cseq_mark = cseq_mark
             owner.flags &= ~FLAG_RESERVING
 
-    def admit(self, uint32_t slot, *, bint pending, uint16_t view):
-        """Set what the policy decided about the watcher."""
-        cdef Row* row = self.row(slot)
-        if row.state == ROW_ACTIVE or row.state == ROW_PENDING:
-            row.state = ROW_PENDING if pending else ROW_ACTIVE
-            row.view = view
-
     cdef void leave_group(self, uint32_t slot) noexcept nogil:
         cdef Row* row = &self.rows[slot]
         cdef Group* group = &self.groups[row.group]
@@ -303,6 +301,7 @@ cdef class WatcherTable(SubscriptionHops):
             return
         self.leave_group(slot)
         if row.group:
+            self.see(row, 0)
             self.groups[row.group].rows -= 1
         if row.flight == FLIGHT_FLYING:
             self.in_flight -= 1
@@ -351,10 +350,23 @@ cdef class WatcherTable(SubscriptionHops):
         self.expiries.arm(slot, row.expiry_entry)
 
 
+cdef int make_view(Group* group, uint16_t view) except -1:
+    cdef View* grown
+    cdef uint16_t count = view + 1
+    if view >= group.view_count:
+        grown = <View*>realloc(group.views, count * sizeof(View))
+        if grown == NULL:
+            raise MemoryError
+        memset(grown + group.view_count, 0, (count - group.view_count) * sizeof(View))
+        group.views = grown
+        group.view_count = count
+    return 0
+
+
 cdef void clear_group(Group* group) noexcept nogil:
     cdef uint32_t v
     for v in range(group.view_count):
-        drop_body(group.views[v])
+        drop_body(group.views[v].body)
     free(group.views)
     free(group.slots.items)
     free(group.local)

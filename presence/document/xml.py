@@ -56,13 +56,13 @@ def malformed(where: int, what: str) -> BadRequest:
     return BadRequest("".join(c if " " <= c <= "~" else "?" for c in text[:_REASON_LENGTH]))
 
 
-def prepare_xml(body: bytes) -> bytes:
-    """Return the body as UTF-8 without byte order mark, bounded in size and free of document types.
+def prepare_xml(body: bytes, most: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body as UTF-8 without byte order mark, of `most` bytes at most and free of document types.
 
     Every reader gets UTF-8 whatever the XML declaration says, so no encoding can hide a document type.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise BadRequest(f"XML Body Exceeds {MAX_BODY_BYTES} Bytes")
+    if len(body) > most:
+        raise BadRequest(f"XML Body Exceeds {most} Bytes")
     text = _transcode(body)
     if b"<!DOCTYPE" in text and _DOCTYPE.match(text):
         raise BadRequest("Document Type Declaration Not Allowed")

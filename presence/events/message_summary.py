@@ -14,7 +14,8 @@ class MessageSummaryPackage:
     publishable: tuple[str, ...] = ("application/simple-message-summary",)
     # RFC 3842 section 3.4: the default duration is one hour.
     default_expires_s = 3600
-    authorised = False
+    # RFC 3842 section 3.6: it is nobody's business but the account's owner's.
+    authorised = True
     watches = ""
 
     def read(self, content_type: str, body: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
@@ -50,8 +51,10 @@ def build_app(
 class HttpServer:
     """Serves the application from the event loop that runs already, until told to stop."""
 
-    def __init__(self, host: str, port: int, app: Starlette) -> None:
+    def __init__(self, host: str, port: int, app: Starlette, *, certificate: str = "", key: str = "") -> None:
+        """`certificate` is a PEM file; with one HTTP is served over TLS (RFC 2818)."""
         self._host = host
+        self._certificate, self._key = certificate, key or certificate
         self.port = port
         """The port served; the one taken, once started, when 0 was asked for."""
         self._server = _QuietServer(
@@ -68,6 +71,8 @@ class HttpServer:
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
                 h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+                ssl_certfile=certificate or None,
+                ssl_keyfile=self._key or None,
             )
         )
         self._serving: asyncio.Task[None] | None = None
@@ -76,6 +81,7 @@ class HttpServer:
 
     def bind(self) -> None:
         """Take the address before anything else is begun; raises `ConfigError` when it cannot be had."""
+        self._check_certificate()
         self._listener = self._bind()
         self.port = self._listener.getsockname()[1]
 
@@ -88,6 +94,22 @@ class HttpServer:
         listening = asyncio.create_task(self._server.listening.wait())
         await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
+
+    def reload(self) -> None:
+        """Read the certificate anew; connections that stand keep what they have."""
+        context = self._server.config.ssl if self._certificate else None
+        if context is not None:
+            # What cannot be read now leaves the certificate there is.
+            with contextlib.suppress(OSError, ConfigError):
+                self._check_certificate()
+                context.load_cert_chain(self._certificate, self._key)
+
+    def _check_certificate(self) -> None:
+        if self._certificate:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
+            except OSError as failure:
+                raise ConfigError(f"http.certificate: cannot use {self._certificate}: {failure}") from None
 
     async def stop(self) -> None:
         """Finish the responses under way, for a moment, and close everything."""

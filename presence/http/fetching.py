@@ -16,15 +16,18 @@ from presence.http.xcap_client import Answer, Outcome, Place, place_of
 from presence.store.base import Store, Write
 from presence.tally import Tally
 from presence.values import Aor
-from presence.xcap.doctypes import auid_of, number_of
+from presence.xcap.doctypes import auid_of, name_in, number_of
 from presence.xcap.documents import Documents, Key, Stored
-from presence.xcap.notice import key_of
+from presence.xcap.paths import key_of
 
 KNOWN_MOST = 100_000
 """Documents of which is remembered when they were asked for."""
 
 SLICE = 500
 """Documents looked at in one turn when all are asked for again."""
+
+HEED_S = 1.0
+"""How often at most a document is asked for because somebody says that it changed."""
 
 BACK_OFF_S, BACK_OFF_MAX_S = 1.0, 60.0
 """How long a server that fails is left alone at first and at most; it doubles each time."""
@@ -130,19 +133,29 @@ class Fetcher:
         key = self._key(doc_uri, port)
         if key is None or key.owner is None or key.auid not in self._course.applications:
             return False
+        if key.name != name_in(key.auid, self._course.filename):
+            return False
         self._fetch_again(Job(key.owner, key.auid))
         return True
 
-    def refresh_all(self, keys: Sequence[Key]) -> None:
-        """Fetch documents again at once that are said to have changed."""
-        for key in keys:
-            if key.owner is not None and key.auid in self._course.applications:
-                self._fetch_again(Job(key.owner, key.auid))
+    def heed(self, hint: Sequence[Key] | Aor) -> None:
+        """Hear that documents, or those of a user, are said to have changed: fetch those that matter here again.
 
-    def refresh_owner(self, owner: Aor) -> None:
-        """Fetch a user's documents again at once."""
-        for auid in self._course.applications:
-            self._fetch_again(Job(owner, auid))
+        Anybody may say so, so each is asked for once in a second at most.
+        """
+        if isinstance(hint, Aor):
+            jobs = [Job(hint, auid) for auid in self._course.applications]
+        else:
+            jobs = [Job(key.owner, key.auid) for key in hint if key.owner is not None]
+        now = self._now()
+        for job in jobs:
+            if job.auid not in self._course.applications or not (job in self._known or self._watched(job.owner)):
+                continue
+            known = self._remember(job)
+            if now >= known.checked_at + HEED_S or job in self._busy:
+                self._fetch_again(job)
+            elif known.ask_at > known.checked_at + HEED_S:
+                self._retry_at(job, known, known.checked_at + HEED_S)
 
     def tick(self, now: float) -> None:
         """Ask again for what failed, and from time to time for all that somebody watches."""
@@ -246,6 +259,7 @@ class Fetcher:
             return
         if len(self._queue) >= self._course.waiting:
             self._tally.fetches["left out"] += 1
+            self._remember(job)  # its turn comes with the next round
             return
         self._queue[job] = None
         self._begin()
@@ -303,9 +317,12 @@ class Fetcher:
         wait_s = min(self._course.period_s, BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(known.failures, 20))
         known.failures += 1
         opens_at = max((server.closed_until for server in self.servers), default=now)
-        known.ask_at = max(now + wait_s, min(opens_at, now + BACK_OFF_MAX_S))
+        self._retry_at(job, known, max(now + wait_s, min(opens_at, now + BACK_OFF_MAX_S)))
+
+    def _retry_at(self, job: Job, known: _Known, at: float) -> None:
+        known.ask_at = at
         if len(self._retries) < self._course.waiting:
-            heapq.heappush(self._retries, (known.ask_at, job))
+            heapq.heappush(self._retries, (at, job))
 
     async def _keep(self, job: Job, known: _Known, held: Stored | None, place: Place, answer: Answer) -> None:
         new = answer.outcome is Outcome.FOUND

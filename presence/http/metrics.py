@@ -1,6 +1,7 @@
 """Show the tally to Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -8,6 +9,22 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from presence.tally import Histogram, Tally
+
+_COUNTERS: dict[str, tuple[str, list[str]]] = {
+    "requests": ("SIP requests received.", ["method"]),
+    "responses": ("SIP responses sent.", ["method", "code"]),
+    "notifies": ("NOTIFY requests, by result.", ["result"]),
+    "bodies": ("Documents made for watchers, whole or as some of them may see it; many watchers share one.", ["kind"]),
+    "xcap_requests": ("XCAP requests answered.", ["method", "code"]),
+    "xcap_fetches": ("Questions to XCAP servers, by result.", ["result"]),
+    "folds": ("Folds of the journal into the tables, by result.", ["result"]),
+    "auth_failures": ("Requests not proven or not allowed, by reason.", ["reason"]),
+    "lookups": ("Questions to name servers, by result.", ["result"]),
+    "drops": ("Messages dropped, by reason.", ["reason"]),
+}
+"""By the name of the field of the tally, which two have shorter there."""
+
+_KEPT_AS = {"xcap_requests": "xcap", "xcap_fetches": "fetches"}
 
 _GAUGES: dict[str, tuple[str, list[str]]] = {
     "publications": ("Publications that are stored now.", ["package"]),
@@ -32,44 +49,8 @@ class TallyCollector(Collector):
         tally = self._tally
         for refresh in tally.refreshers:
             refresh()
-        yield _counter("requests", "SIP requests received.", ["method"], {(m,): n for m, n in tally.requests.items()})
-        yield _counter(
-            "responses",
-            "SIP responses sent.",
-            ["method", "code"],
-            {(method, str(status)): count for (method, status), count in tally.responses.items()},
-        )
-        yield _counter(
-            "notifies",
-            "NOTIFY requests, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.notifies.items()},
-        )
-        yield _counter(
-            "folds",
-            "Folds of the journal into the tables, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.folds.items()},
-        )
-        yield _counter(
-            "auth_failures",
-            "Requests not proven or not allowed, by reason.",
-            ["reason"],
-            {(r,): n for r, n in tally.auth_failures.items()},
-        )
-        yield _counter(
-            "lookups",
-            "Questions to name servers, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.lookups.items()},
-        )
-        yield _counter(
-            "xcap_fetches",
-            "Questions to XCAP servers, by result.",
-            ["result"],
-            {(r,): n for r, n in tally.fetches.items()},
-        )
-        yield _counter("drops", "Messages dropped, by reason.", ["reason"], {(r,): n for r, n in tally.drops.items()})
+        for name, (help, labels) in _COUNTERS.items():
+            yield _counter(name, help, labels, getattr(tally, _KEPT_AS.get(name, name)))
         for name, (help, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"presence_{name}", help, labels=labels)
             for values, level in tally.gauges.get(name, dict)().items():
@@ -92,10 +73,10 @@ def build_registry(tally: Tally, collectors: Iterable[Collector] = ()) -> Collec
     return registry
 
 
-def _counter(name: str, help: str, labels: list[str], counts: dict[tuple[str, ...], int]) -> CounterMetricFamily:
+def _counter(name: str, help: str, labels: list[str], counts: Mapping[Any, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(f"presence_{name}", help, labels=labels)
     for values, count in counts.items():
-        family.add_metric(list(values), count)
+        family.add_metric([values] if isinstance(values, str) else [str(value) for value in values], count)
     return family
 
 

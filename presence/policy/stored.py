@@ -1,33 +1,31 @@
-"""Decisions an operator's tools wrote into the table `watchers`; who is not in it has to be confirmed."""
+"""Decisions an operator's tools wrote into the table `watchers`, and those of the server that stand there for them."""
 
-from presence.policy.decision import ALLOW, BLOCK, CONFIRM, POLITE, Decision
-from presence.store.base import Store
+from presence.policy.decision import ALLOW, BLOCK, POLITE_BLOCK, Decision
+from presence.store.base import Store, Write
 from presence.values import Aor, SubscriptionStatus
 
-_DECISIONS = {
-    int(SubscriptionStatus.ACTIVE): ALLOW,
-    int(SubscriptionStatus.PENDING): CONFIRM,
-    int(SubscriptionStatus.TERMINATED): BLOCK,
-}
 
-
-class StoredPolicy:
-    """The cache of decisions that OpenSIPS keeps in `watchers`, without rules documents behind it yet."""
-
-    name = "rules"
+class StoredDecisions:
+    """The table as operators use it: the server reads what they decided, and writes what it decides itself."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def decide(self, presentity: Aor, watcher: Aor, package: str) -> Decision:
-        """Return the stored decision, or that the presentity has to be asked (fail closed)."""
-        if presentity == watcher:
-            return ALLOW
+    def find(self, presentity: Aor, watcher: Aor, package: str) -> Decision | None:
+        """Return what an operator decided, None when that is nothing; raises StoreError."""
         key = (presentity.uri, watcher.username, watcher.domain, package)
-        for row in self._store.read("watchers_get", key):
-            status, reason = row[0], row[1]
-            # A polite-blocked watcher believes to be active and sees nothing (RFC 6665 section 6.2).
+        for status, reason in self._store.read("watchers_get", key):
             if reason == "polite-block":
-                return Decision(SubscriptionStatus.ACTIVE, "polite-block", view=POLITE)
-            return _DECISIONS.get(int(status or 0), CONFIRM)
-        return CONFIRM
+                return POLITE_BLOCK
+            if status == SubscriptionStatus.ACTIVE:
+                return ALLOW
+            if status == SubscriptionStatus.TERMINATED:
+                return BLOCK
+        return None
+
+    @staticmethod
+    def record(presentity: Aor, watcher: Aor, package: str, decision: Decision, now: float, *, by_rules: bool) -> Write:
+        """Return the row of a decision; one that no document asked for yields to an operator's."""
+        status, reason = int(decision.status), decision.reason
+        asked = (presentity.uri, watcher.username, watcher.domain, package)
+        return ("watchers_judge", (*asked, status, reason, int(now), f"{status} {reason}", int(by_rules)))

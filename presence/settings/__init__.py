@@ -17,6 +17,7 @@ from presence.settings.presence import Presence, PresenceXml
 from presence.settings.server import Server
 from presence.settings.setting import Refused, Setting, Value
 from presence.settings.tls import Tls, Ws
+from presence.settings.xcap import Xcap
 from presence.settings.xcap_client import Management, XcapClient
 
 SECTIONS: Mapping[str, type] = {
@@ -31,12 +32,13 @@ SECTIONS: Mapping[str, type] = {
     "auth": Auth,
     "database": Database,
     "http": Http,
-    "management": Management,
+    "xcap": Xcap,
     "xcap_client": XcapClient,
+    "management": Management,
     "log": Log,
 }
 
-RESERVED = ("presence_mwi", "xcap", "pua", "rls")
+RESERVED = ("presence_mwi", "pua", "rls")
 """Sections that have no key yet; an empty one is accepted."""
 
 
@@ -74,5 +76,6 @@ __all__ = [
     "Tls",
     "Value",
     "Ws",
+    "Xcap",
     "XcapClient",
 ]

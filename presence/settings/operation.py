@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from presence.settings.setting import key
-from presence.shape import ADDRESS_OR_NOTHING, PATH, parse_address
+from presence.shape import ADDRESS_OR_NOTHING, PATH, PATH_OR_NOTHING, parse_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
-    """Health, readiness and metrics."""
+    """HTTP: health, readiness, metrics, and XCAP below xcap.root."""
 
     listen: str = key(
         "127.0.0.1:8080",
@@ -34,6 +34,13 @@ class Http:
         shape=ADDRESS_OR_NOTHING,
         flag="--http",
     )
+    certificate: str = key(
+        "",
+        "PEM file with our certificate and those of its issuers behind it: HTTP is then served over TLS, and not "
+        "without. Read anew at SIGHUP.",
+        shape=PATH_OR_NOTHING,
+    )
+    key: str = key("", "PEM file with the key of the certificate; empty is the same file.", shape=PATH_OR_NOTHING)
 
     @property
     def address(self) -> tuple[str, int] | None:

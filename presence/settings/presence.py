@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
 from presence.settings.xcap_client import XCAP_SERVER
-from presence.shape import CONTACT_USER, DOCUMENT_NAME
+from presence.shape import CONTACT_USER, DOCUMENT_NAME, RULES_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,12 @@ class Presence:
         3, "Days a subscription nobody decided about is remembered as waiting.", within=(1, 30)
     )
 
+    enable_sphere_check: bool = key(
+        False,
+        "Let rules ask for the sphere of a presentity (RFC 5025 section 3.1.2), as its publications say it, and decide "
+        "again when it changes. Without it conditions on a sphere are false.",
+    )
+
     OBSOLETE: ClassVar[Mapping[str, str]] = {
         "bla_presentity_spec": "there is no script; see presence_xml.bla_presentity",
         "db_url": "the database is database.path",
@@ -137,3 +143,16 @@ class PresenceXml:
         shape=XCAP_SERVER,
     )
     pres_rules_filename: str = key("index", "Name of the documents that are fetched.", shape=DOCUMENT_NAME)
+    pres_rules_auid: tuple[str, ...] = key(
+        ("pres-rules", "org.openmobilealliance.pres-rules"),
+        "Application usages whose documents are the rules of a presentity; all of them count together.",
+        shape=RULES_USAGE,
+    )
+    default_policy: Literal["allow", "block", "confirm", "polite-block"] = key(
+        "confirm",
+        "What becomes of watchers of a presentity without rules documents, unless table `watchers` says otherwise.",
+    )
+    unmatched: Literal["block", "confirm"] = key(
+        "block",
+        "What becomes of watchers whom no rule of the documents matches; RFC 5025 section 3.2.1 has block.",
+    )

@@ -41,7 +41,8 @@ class Server:
     domain: tuple[str, ...] = key((), "Domains served; with none given every domain is.", shape=DOMAIN, flag="--domain")
     policy: Literal["open", "rules"] = key(
         "open",
-        "Who may watch: open is everybody, rules is whom the table `watchers` names (others are pending).",
+        "Who may watch: open is everybody, rules is whom rules documents or the table `watchers` let in "
+        "(presence_xml.default_policy says what becomes of the others).",
         flag="--policy",
     )
     registrar: bool = key(True, "Serve REGISTER; without it the answer is 405.")

@@ -13,6 +13,8 @@ XCAP_ROOT = "/xcap-root"
 
 
 def _server(text: str) -> str:
+    if re.fullmatch(r"[!-~]+", text) is None:  # `urlsplit` leaves line breaks out
+        raise ValueError(text)
     given = text if "://" in text else f"http://{text}"
     parts = urlsplit(given)
     if parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:

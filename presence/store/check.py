@@ -44,7 +44,7 @@ def _problems(ask: Ask) -> Iterator[str]:
     if version != (known := len(load_migrations())):
         yield f"schema version is {version!r}; this server knows {known}"
     with inspecting(MEMORY) as ask_ours:
-        columns, indexes = _columns(ask_ours), _unique_indexes(ask_ours)
+        columns, indexes, triggers = _columns(ask_ours), _unique_indexes(ask_ours), _triggers(ask_ours)
     there = _columns(ask)
     for table, wanted in columns.items():
         if table not in there:
@@ -57,6 +57,10 @@ def _problems(ask: Ask) -> Iterator[str]:
     for name, key in indexes.items():
         if indexes_there.get(name) != key:
             yield f"unique index {name} on {key} is missing"
+    triggers_there = _triggers(ask)
+    for name, table in triggers.items():
+        if table in there and name not in triggers_there:
+            yield f"trigger {name} is missing: a running server does not see what others change"
 
 
 def _columns(ask: Ask) -> _Shape:
@@ -80,6 +84,12 @@ def _unique_indexes(ask: Ask) -> dict[str, str]:
         "WHERE t.type = 'table' AND i.\"unique\" AND i.origin = 'c'"
     )
     return {str(name): str(key) for name, key in rows}
+
+
+def _triggers(ask: Ask) -> dict[str, str]:
+    """Return trigger → its table."""
+    rows = ask("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")
+    return {str(name): str(table) for name, table in rows}
 
 
 def _unreadable_rows(ask: Ask, table: str, columns: dict[str, str]) -> Iterator[str]:

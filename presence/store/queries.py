@@ -14,6 +14,7 @@ _PARAMETERS = "-- Parameters: "
 _JOURNALLED = "-- Journalled by: "
 _SUPERSEDES = "-- Supersedes: "
 _HIGHEST = "-- Keeps the highest: "
+_FIRST = "-- Keeps the first: "
 _YIELDS = "-- Yields to: "
 
 
@@ -31,6 +32,8 @@ class Query:
     """Queries whose earlier changes of the same row need not be made when this one is."""
     highest: tuple[str, ...] = ()
     """Parameters that keep the highest value of what is superseded."""
+    first: tuple[str, ...] = ()
+    """Parameters that keep the value of the earliest of what is superseded."""
     yields_to: tuple[str, ...] = ()
     """Queries whose earlier change of the same row makes this one void."""
 
@@ -119,6 +122,7 @@ def parse_query(name: str, text: str) -> Query:
         key=declared(_JOURNALLED),
         supersedes=declared(_SUPERSEDES),
         highest=declared(_HIGHEST),
+        first=declared(_FIRST),
         yields_to=declared(_YIELDS),
     )
 

@@ -56,17 +56,20 @@ class Window:
 
             return put_first
         ours = [query.parameters.index(name) for name in query.highest]
-        superseded = [
-            (self._rows[name], [self._queries[name].parameters.index(column) for column in query.highest])
-            for name in query.supersedes
-        ]
+        first = [query.parameters.index(name) for name in query.first]
+        by_id = query.key == ("id",)
+        superseded = [(self._rows[name], _places(self._queries[name], query.highest)) for name in query.supersedes]
 
         def put_highest(params: Params) -> None:
-            key = params[0]
+            key = params[0] if by_id else params[:size]
             for earlier, theirs in superseded:
                 old = earlier.pop(key, None)
-                if old is not None:
+                if old is None:
+                    continue
+                if theirs:
                     params = _raise_to(params, ours, old, theirs)
+                if first and earlier is rows:
+                    params = tuple(old[column] if column in first else value for column, value in enumerate(params))
             rows[key] = params
 
         return put_highest
@@ -123,6 +126,11 @@ def _sorted(rows: _Rows) -> list[object]:
         return sorted(rows, reverse=True)  # type: ignore[type-var]
     except TypeError:
         return list(rows)
+
+
+def _places(query: Query, names: tuple[str, ...]) -> list[int]:
+    """Return where parameters are, none of them when the query does not have them."""
+    return [query.parameters.index(name) for name in names] if set(names) <= set(query.parameters) else []
 
 
 def _raise_to(params: Params, ours: list[int], old: Params, theirs: list[int]) -> Params:

@@ -5,7 +5,7 @@ from functools import partial
 from presence._fastcore import CSEQ_STRIDE, Fanout
 from presence.errors import Forbidden, StoreError, Unavailable
 from presence.events.package import EventPackage
-from presence.policy.decision import OPEN
+from presence.policy.decision import Decision
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import read_aor
 from presence.store.base import Store, Write
@@ -47,6 +47,7 @@ class Beginning:
         watcher = self._book.watcher(owner) if owner else watcher_of(dialog, request.identity)
         decision = self._admission.decide(package, presentity, watcher)
         if decision.status is SubscriptionStatus.TERMINATED:
+            self._store.submit(self._record(package, presentity, watcher, decision, now), lambda error: None)
             raise Forbidden
         target = self._admission.target(dialog, transaction, owner, begins=True)
         self._quota.check(request, package.name, *presentity)
@@ -117,11 +118,17 @@ class Beginning:
                 self._book.boot,
             ),
         )
-        if not draft.package.authorised or self._admission.policy is OPEN:
-            return (insert,)
-        asked = (draft.presentity.uri, watcher.username, watcher.domain, draft.package.name)
-        put = ("watchers_put", (*asked, int(draft.decision.status), draft.decision.reason, int(draft.now)))
-        return (insert, put)
+        return (insert, *self._record(draft.package, draft.presentity, watcher, draft.decision, draft.now))
+
+    def _record(
+        self, package: EventPackage, presentity: Aor, watcher: Aor, decision: Decision, now: float
+    ) -> list[Write]:
+        """Return what table `watchers` is to say of a decision."""
+        return (
+            self._admission.policy.record(presentity, watcher, package.name, decision, now)
+            if package.authorised
+            else []
+        )
 
     def _begun(self, draft: Draft, error: StoreError | None) -> None:
         """Answer a new subscription after its commit."""
@@ -138,7 +145,6 @@ class Beginning:
             transaction.to_tag = b""
             transaction.refuse(Unavailable())
         else:
-            self._notify.show(resource, draft.decision.view)
             self._admission.accept(transaction, slot, draft.expires_s)
             if draft.expires_s == 0:
                 self._notify.finish(slot, resource, "timeout", body=draft.decision.view > 0)
@@ -147,6 +153,7 @@ class Beginning:
             else:
                 self._notify.watcher_changed(resource, slot)
                 self._notify.tell(slot, resource)
+                self._notify.on_admitted(slot)
         if draft.owner:
             self._book.lanes.leave(draft.owner)
 
@@ -167,7 +174,7 @@ class Beginning:
             cseq_mark=CSEQ_STRIDE if draft.expires_s else 0x7FFFFFFF,
             expires_at=draft.until,
             pending=draft.decision.status is SubscriptionStatus.PENDING,
-            view=draft.decision.view,
+            view=self._notify.show(resource, draft.decision),
             subscribed_at=int(draft.now),
             row_id=draft.row_id,
         )

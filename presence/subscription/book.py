@@ -1,6 +1,7 @@
 """What is known of running subscriptions beside the watcher table: the odd ones, and their rows in the database."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from presence._fastcore import Fanout, Message
 from presence.errors import Forbidden
@@ -17,6 +18,12 @@ from presence.values import Aor
 
 PART_REMOTE, PART_LOCAL_CONTACT = 3, 8
 """Where `Fanout.dialog` has the watcher's From, and our Contact."""
+
+
+@lru_cache(1 << 14)
+def _read_watcher(address: bytes) -> Aor:
+    """Return whom a From names; rules are changed again and again for the same watchers."""
+    return read_aor(address.decode("utf-8", "surrogateescape"))
 
 
 class Book:
@@ -94,8 +101,7 @@ class Book:
 
     def watcher(self, owner: int) -> Aor:
         """Return who watches in a dialog."""
-        asserted = self.asserted.get(owner)
-        return asserted or read_aor(self._table.dialog(owner)[PART_REMOTE].decode("utf-8", "surrogateescape"))
+        return self.asserted.get(owner) or _read_watcher(self._table.dialog(owner)[PART_REMOTE])
 
     def adopt_watcher(self, owner: int, watcher: Aor, *, private: bool) -> None:
         """Know that a dialog's watcher is not who From names; with `private` the presentity is shown From."""

@@ -15,12 +15,12 @@ from presence.errors import (
 )
 from presence.events.package import Addressing, EventPackage
 from presence.events.registry import Registry
-from presence.policy.decision import CONFIRM, Decision, Policy
+from presence.policy.decision import CONFIRM, Policy
 from presence.sip.endpoint import ServerTransaction
 from presence.sip.headers import parse_uri, read_address
 from presence.sip.location import Trouble
 from presence.sip.resolution import Resolver
-from presence.store.base import Store
+from presence.store.base import Store, Write
 from presence.subscription.admission import Admission, NotLocated
 from presence.subscription.beginning import Beginning
 from presence.subscription.book import Book
@@ -42,7 +42,8 @@ from presence.subscription.request import (
     granted_s,
     until_at,
 )
-from presence.values import Aor, SubscriptionStatus, WatcherEvent
+from presence.subscription.verdicts import Verdicts
+from presence.values import Aor, SubscriptionStatus
 
 _OUR_USER = re.compile(r"sips?:~[0-9a-f]{10}[.@]", re.IGNORECASE)
 """How our Contact begins; other GRUUs name their user (RFC 5627 section 3.1)."""
@@ -72,6 +73,7 @@ class Notifier:
         self._book = book
         self._ending = ending
         self._limits = limits
+        self._verdicts = Verdicts(table, notify)
         self._admission = Admission(table, policy, book, limits, proof, resolver)
         self._beginning = Beginning(table, store, notify, book, self._admission, quota)
 
@@ -175,10 +177,16 @@ class Notifier:
         over = None
         if decision.status is SubscriptionStatus.TERMINATED:
             over = Input.REJECTED
-        elif facts.pending and decision is CONFIRM and now - facts.subscribed_at >= self._limits.give_up_s:
+        elif facts.pending and decision == CONFIRM and now - facts.subscribed_at >= self._limits.give_up_s:
             over = Input.GAVE_UP
+        known: list[Write] = []
+        if package.authorised and not self._verdicts.stands(slot, decision):
+            policy = self._admission.policy
+            known = policy.record(resource.presentity, self._book.watcher(owner), package.name, decision, now)
         if over is not None:
-            self._store.submit(self._book.removal(slot), partial(self._expelled, transaction, slot, owner, over))
+            self._store.submit(
+                [*self._book.removal(slot), *known], partial(self._expelled, transaction, slot, owner, over)
+            )
             return
         until = until_at(now, expires_s, self._limits)
         # Never below what is reserved: the dialog's other subscriptions may have used of it.
@@ -194,7 +202,7 @@ class Notifier:
             target=target,
         )
         others = [usage for usage in self._table.usages(owner) if usage != slot]
-        writes = [write, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
+        writes = [write, *known, *(self._book.key(usage).reserve(mark, self._book.boot) for usage in others)]
         self._store.submit(
             writes,
             partial(
@@ -217,16 +225,6 @@ class Notifier:
             self._ending.terminate(slot, happened)
         self._book.lanes.leave(owner)
 
-    def _admit(self, slot: int, decision: Decision) -> None:
-        """Let a running subscription have what the policy says now, and tell the presentity of an approval."""
-        was_pending = self._table.facts(slot).pending
-        pending = decision.status is SubscriptionStatus.PENDING
-        resource = self._notify.resource_of(slot)
-        self._notify.show(resource, decision.view)
-        self._table.admit(slot, pending=pending, view=decision.view)
-        if was_pending and not pending:
-            self._notify.watcher_changed(resource, slot, SubscriptionStatus.ACTIVE, WatcherEvent.APPROVED)
-
     def _refreshed(self, renewal: Renewal, error: StoreError | None) -> None:
         transaction, slot, owner = renewal.transaction, renewal.slot, renewal.owner
         if error is not None:
@@ -238,7 +236,8 @@ class Notifier:
                 remote_cseq=transaction.request.cseq,
                 cseq_mark=renewal.mark,
             )
-            self._admit(slot, renewal.decision)
+            self._verdicts.apply(slot, renewal.decision)
+            self._notify.on_admitted(slot)
             # A NOTIFY that failed meanwhile ends nothing: who refreshes is there.
             self._table.settle(slot)
             self._retarget(owner, renewal.dialog, renewal.target, transaction.origin.link)

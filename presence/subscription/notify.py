@@ -8,8 +8,10 @@ from presence._fastcore import Fanout
 from presence.events.package import EventPackage, Narrating, Narrator, Withholding
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
-from presence.policy.decision import POLITE, UNDECIDED, WHOLE
+from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
+from presence.policy.view import Shown
 from presence.subscription.individual import Individual, whole_tail
+from presence.subscription.views import Views
 from presence.subscription.watching import Watching
 from presence.tally import Tally
 from presence.values import Aor, Publication, SubscriptionStatus, WatcherEvent
@@ -24,7 +26,7 @@ Publications = Callable[[tuple[str, Aor]], Sequence[Publication]]
 class Resource:
     """A presentity in one package, as long as it has subscriptions."""
 
-    __slots__ = ("gid", "narrator", "package", "presentity", "stale", "told")
+    __slots__ = ("gid", "narrator", "news", "package", "presentity", "stale", "told", "views", "withheld")
 
     def __init__(self, package: EventPackage, presentity: Aor, gid: int) -> None:
         self.package = package
@@ -36,6 +38,12 @@ class Resource:
         """Whether every watcher has been told the table's body, or is being told; None when nobody knows."""
         self.narrator: Narrator | None = None
         """What its subscribers are told one by one; None when all of a view get the same document."""
+        self.views: Views | None = None
+        """Its filtered views, once there is one."""
+        self.news = False
+        """Whether one of them is another than its watchers were told."""
+        self.withheld = 0
+        """Which documents of those who may not see the composed one the table has: a bit for each view."""
 
 
 class Notify:
@@ -66,6 +74,13 @@ class Notify:
         self._sending: list[float] = []
         self._interval_s = interval_s
         self._quiet_until: dict[Resource, float] = {}
+        self._shown: tuple[Resource, Shown | None] | None = None
+        self.finals: dict[int, int] = {}
+        """Resources by the slots whose final NOTIFY, which may have a document, is not done."""
+        self.on_resource: Callable[[Resource, bool], None] = lambda resource, there: None
+        """Hears of each resource that gets its first subscription (True) and that has lost its last one."""
+        self.on_admitted: Callable[[int], None] = lambda slot: None
+        """Hears of each subscription whose decision has just come through its commit."""
 
     # ---- resources ----
 
@@ -84,7 +99,16 @@ class Notify:
             while len(self._by_gid) <= gid:
                 self._by_gid.append(None)
             self._by_gid[gid] = resource
+            self.on_resource(resource, True)
         return resource
+
+    def serves(self, package: str) -> bool:
+        """Return whether there is an event package of that name."""
+        return package in self._resources
+
+    def watched(self, presentity: Aor) -> bool:
+        """Return whether somebody watches a presentity, in any event package."""
+        return any(presentity in resources for resources in self._resources.values())
 
     def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
         """Return the resource of a package's name and a presentity, None while nobody watches it."""
@@ -120,9 +144,11 @@ class Notify:
             del self._resources[resource.package.name][resource.presentity]
             self._changed.pop(resource, None)
             self._quiet_until.pop(resource, None)
+            self.on_resource(resource, False)
 
-    def ended(self, gid: int) -> None:
+    def ended(self, slot: int, gid: int) -> None:
         """Take note that a final NOTIFY of the resource is done."""
+        self.finals.pop(slot, None)
         # The group may be another resource's by now, which is in use: then this does nothing.
         resource = self._by_gid[gid] if gid < len(self._by_gid) else None
         if resource is not None:
@@ -179,6 +205,7 @@ class Notify:
 
     def flush(self, now: float) -> None:
         """Queue the NOTIFYs of this tick's changes."""
+        self._shown = None
         if not self._changed:
             return
         changed, self._changed = self._changed, {}
@@ -198,12 +225,18 @@ class Notify:
                 continue
             known = resource.told is not None
             self._refresh_body(resource)
+            queued = 0
             if not known or not resource.told:
                 resource.told = True
                 # Who may not see the document is not to see when it changes either.
-                if self._table.notify_group(resource.gid, WHOLE if known else 0):
-                    self._sending.append(received_at)
-                    self._keep_quiet(resource, now)
+                queued = self._table.notify_group(resource.gid, WHOLE if known else 0)
+            if resource.news:
+                # A change that a watcher may not see is no news to it (RFC 5025 section 8).
+                resource.news = False
+                queued += self._table.notify_fresh(resource.gid)
+            if queued:
+                self._sending.append(received_at)
+                self._keep_quiet(resource, now)
 
     def _keep_quiet(self, resource: Resource, now: float) -> None:
         """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
@@ -224,12 +257,34 @@ class Notify:
             self._refresh_body(resource)
         self._table.notify(slot)
 
-    def show(self, resource: Resource, view: int) -> None:
-        """Let the table have what watchers of a view are shown when it is not the composed document."""
-        package = resource.package
-        if view in (POLITE, UNDECIDED) and isinstance(package, Withholding):
+    def show(self, resource: Resource, decision: Decision) -> int:
+        """Return the number of the view that a decision gives, and let the table have what it shows."""
+        view, package = decision.view, resource.package
+        if resource.narrator is not None:
+            return view
+        if view == FILTERED and decision.permissions is not None:
+            if resource.views is None:
+                resource.views = Views(self._table, self._tally, resource.gid, package.content_type)
+            self._refresh_body(resource)
+            number = resource.views.find(decision.permissions)
+            return number or resource.views.add(decision.permissions, self._whole(resource))
+        if view in (POLITE, UNDECIDED) and not resource.withheld >> view & 1 and isinstance(package, Withholding):
             body = package.withhold(resource.presentity, pending=view == UNDECIDED)
             self._table.set_body(resource.gid, view, whole_tail(package.content_type, body))
+            resource.withheld |= 1 << view
+        return view
+
+    def number(self, resource: Resource, decision: Decision) -> int:
+        """Return the number that `show` would, 0 while nobody is shown the view."""
+        if decision.view == FILTERED and decision.permissions is not None and resource.narrator is None:
+            return 0 if resource.views is None else resource.views.find(decision.permissions)
+        return decision.view
+
+    def _whole(self, resource: Resource) -> Shown | None:
+        if self._shown is None or self._shown[0] is not resource:
+            document = self._documents(resource.package, resource.presentity)
+            self._shown = (resource, Shown(document) if document else None)
+        return self._shown[1]
 
     def running(self) -> list[int]:
         """Return the slots of all running subscriptions, those to watcher information first."""
@@ -245,15 +300,20 @@ class Notify:
         """End a subscription with a final NOTIFY."""
         if resource.narrator is None and body:
             self._refresh_body(resource)
+            self.finals[slot] = resource.gid
         self._table.finish(slot, reason.encode(), body=body)
 
     def _refresh_body(self, resource: Resource) -> None:
         if not resource.stale:
             return
         document = self._documents(resource.package, resource.presentity)
+        self._shown = None
+        self._tally.bodies["composed"] += 1
         # The table has the one copy of what watchers were told, and says whether this is news.
         news = self._table.set_body(resource.gid, WHOLE, whole_tail(resource.package.content_type, document))
         resource.stale = False
+        if resource.views and resource.views.render(document):
+            resource.news = True
         if resource.told is not None:
             resource.told = resource.told and not news
         elif resource not in self._changed:

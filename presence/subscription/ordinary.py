@@ -1,7 +1,8 @@
 """The SUBSCRIBE requests that most are, in batches and without the detours of the others.
 
-An ordinary one comes over UDP where everybody may watch, has plain addresses and no route, and asks for the one
-usage of its dialog. What it leads to is what `notifier` does with all; a test compares the two.
+An ordinary one comes over UDP, has plain addresses and no route, and asks for the one usage of its dialog; where rules
+decide it is a refresh, for what was decided stands until they change. What it leads to is what `notifier` does with
+all; a test compares the two.
 """
 
 from functools import partial
@@ -10,6 +11,7 @@ from presence._fastcore import Arrivals, Fanout, Message, Subscribing
 from presence.errors import StoreError
 from presence.events.package import Addressing, Selecting
 from presence.events.registry import Registry
+from presence.policy.decision import OPEN, Policy
 from presence.sip.endpoint import Endpoint, ServerTransaction
 from presence.store.base import Store
 from presence.subscription.book import Book
@@ -32,6 +34,7 @@ class Ordinary:
         limits: Limits,
         endpoint: Endpoint,
         quota: Quota,
+        policy: Policy,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -59,8 +62,9 @@ class Ordinary:
         for name in registry.names:
             package = registry.get(name)
             if package is not None and not package.watches and not isinstance(package, Addressing):
-                selecting = isinstance(package, Selecting)
-                self._subscribing.serve(name, package.content_type, package.default_expires_s, selecting=selecting)
+                guarded, selecting = package.authorised and policy is not OPEN, isinstance(package, Selecting)
+                kind, lasting = package.content_type, package.default_expires_s
+                self._subscribing.serve(name, kind, lasting, guarded, selecting=selecting)
 
     def handle(self, requests: list[Message], now: float) -> list[Message]:
         """Serve the ordinary SUBSCRIBE requests of a tick, and return the other requests."""

@@ -91,6 +91,10 @@ class Key(NamedTuple):
         """Reserve CSeq numbers up to `cseq_mark`."""
         return f"{self.table}_reserve", (self.row_id, cseq_mark, 0, boot)
 
+    def judge(self, status: SubscriptionStatus, reason: str) -> Write:
+        """Write what was decided about the subscription."""
+        return f"{self.table}_judge", (self.row_id, int(status), reason)
+
     def refresh(
         self,
         *,

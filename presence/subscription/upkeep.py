@@ -74,7 +74,7 @@ class Upkeep:
         for slot, kind, status, retry_after in self._table.take_events():
             if kind == "ended":
                 self._notify.individual.forget(slot)
-                self._notify.ended(retry_after)
+                self._notify.ended(slot, retry_after)
             elif self._table.state(slot) == "free":
                 continue
             elif kind == "want":
@@ -241,6 +241,9 @@ class Restorer:
             self._notify.individual.restore_version(slot, row.reached_cseq(self._book.boot))
         if decision.status is SubscriptionStatus.TERMINATED:
             self._ending.end(slot, Input.REJECTED, now)
+        elif package.authorised and row.status != decision.status:
+            # The server went down between two decisions, or the rules were changed meanwhile.
+            self._store.submit([self._book.key(slot).judge(decision.status, decision.reason)], lambda error: None)
 
     def _fill(
         self,
@@ -257,9 +260,8 @@ class Restorer:
         # The table makes no SIPS URI.
         kept_contact = row.local_contact if foreign or row.local_contact.startswith("sips:") else ""
         pending = row.status == SubscriptionStatus.PENDING
-        if resource.package.authorised or decision is not ALLOW:
+        if resource.package.authorised or decision != ALLOW:
             pending = decision.status is not SubscriptionStatus.ACTIVE
-            self._notify.show(resource, decision.view)
         self._table.fill(
             slot,
             resource.gid,
@@ -271,7 +273,7 @@ class Restorer:
             # The table takes 0 for "has expired already".
             expires_at=max(1, row.expires),
             pending=pending,
-            view=decision.view,
+            view=self._notify.show(resource, decision),
             subscribed_at=row.subscribed_at or 0,
             row_id=row.id,
         )

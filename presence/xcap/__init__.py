@@ -1,1 +1,1 @@
-"""XCAP (RFC 4825): documents of users, and who writes them."""
+"""XCAP: documents of users, and whose parts can be read and written (RFC 4825)."""

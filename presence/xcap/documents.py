@@ -63,6 +63,10 @@ class Documents:
         """Told that everything may have changed, in place of changes too many to be listed."""
         self.wake: Callable[[], None] = _nothing
         """Called when there is something to hand to the writer before the next tick."""
+        self.hinted: Callable[[list[Key] | Aor], None] | None = None
+        """Told what `look_again` was asked for."""
+        self.faulted: Callable[[Exception], None] = _raise
+        """Told what a listener raised."""
         self.missed: Callable[[Aor, str], None] | None = None
         """Told that somebody asked for documents of a user and application usage, and that there are none."""
         self._seen = self._trimmed = self._read_position()
@@ -139,7 +143,7 @@ class Documents:
         """
         kept_type = content_type or None
         stored = self._look_up(key, expected, done)
-        if isinstance(stored, Conflict):
+        if isinstance(stored, Exception):
             return
         if stored is None:
             name = name_in(key.auid, key.name)
@@ -154,17 +158,21 @@ class Documents:
     def delete(self, key: Key, expected: str, done: Done) -> None:
         """Delete a document when its etag is still `expected`; `done` as with `put`."""
         stored = self._look_up(key, expected, done)
-        if stored is None or isinstance(stored, Conflict):
+        if stored is None or isinstance(stored, Exception):
             return
         name = stored.key.name
         where = (*_names_owner(key.owner), number_of(key.auid), name, other_name(key.auid, name))
         deletion: Write = ("xcap_delete", (stored.row_id, expected))
         self._submit([deletion, ("xcap_changes_demand", ()), ("xcap_delete_others", where)], key, expected, done)
 
-    def _look_up(self, key: Key, expected: str | None, done: Done) -> Stored | Conflict | None:
-        """Return the document that is to be changed; one that is another already is told to `done`."""
-        self._look()
-        stored = self.get(key)
+    def _look_up(self, key: Key, expected: str | None, done: Done) -> Stored | Exception | None:
+        """Return the document that is to be changed, or why it cannot be, which `done` is told."""
+        try:
+            self._look()
+            stored = self.get(key)
+        except StoreError as error:
+            done(error)
+            return error
         self._tell()
         if _tag(stored) == expected:
             return stored
@@ -224,7 +232,10 @@ class Documents:
         if isinstance(what, Aor):
             places = [Place(what, auid) for auid in NUMBERS]
         else:
+            what = list(what)
             places = list(dict.fromkeys(Place(key.owner, key.auid) for key in what))
+        if self.hinted is not None:
+            self.hinted(what)
         for place in places:
             old = self._shelves.get(place)
             if old is not None:
@@ -300,7 +311,7 @@ class Documents:
                     failure = failure or raised
         self._telling = False
         if failure is not None:
-            raise failure
+            self.faulted(failure)
 
 
 def _telling(tell: Callable[[Change], None], change: Change) -> Callable[[], None]:
@@ -379,6 +390,10 @@ def _names_owner(owner: Aor | None) -> tuple[str, str]:
 
 def _nothing() -> None:
     """Nobody has to be woken."""
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _ignore(_error: StoreError | None) -> None:

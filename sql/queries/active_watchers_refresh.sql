@@ -1,6 +1,6 @@
 -- Parameters: id, expires, remote_cseq, local_cseq, contact, status, reason, version, boot, target
 -- Journalled by: id
--- Supersedes: active_watchers_refresh, active_watchers_extend, active_watchers_reserve
+-- Supersedes: active_watchers_refresh, active_watchers_extend, active_watchers_reserve, active_watchers_judge
 -- Keeps the highest: local_cseq
 UPDATE active_watchers SET
     expires     = ?2,

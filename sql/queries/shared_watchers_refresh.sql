@@ -1,6 +1,6 @@
 -- Parameters: id, expires, remote_cseq, local_cseq, contact, status, reason, version, boot, target
 -- Journalled by: id
--- Supersedes: shared_watchers_refresh, shared_watchers_reserve
+-- Supersedes: shared_watchers_refresh, shared_watchers_reserve, shared_watchers_judge
 -- Keeps the highest: local_cseq
 UPDATE shared_watchers SET
     expires     = ?2,

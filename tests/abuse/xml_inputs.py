@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dialoginfo import KIND
 from net import Network
+from xcap import ALICE, Site
 
 from presence.document.dialoginfo import parse_dialog_info
 from presence.document.pidf import parse_odd_pidf
@@ -77,10 +78,26 @@ def read_by(reader: Callable[[bytes], object]) -> Callable[[], Give]:
     return lambda: give
 
 
+def put(node: str = "") -> Callable[[], Give]:
+    """A PUT over HTTP of a document or of a node; a conflict is XCAP's word for a bad request."""
+
+    document = f"test-app/{ALICE}/index"
+
+    def give(body: bytes) -> int:
+        with Site() as site:
+            site.put(document, "<r xmlns='test-app'/>")
+            status = site.put(f"{document}{node}", body).status
+            return {201: 200, 409: 400}.get(status, status)
+
+    return lambda: give
+
+
 INPUTS = {
     "PUBLISH of PIDF": Input(PIDF, published),
     "PUBLISH of dialogs": Input(DIALOG_INFO, partial(published, "dialog", KIND, parse_dialog_info)),
     "PUBLISH of a shared line": Input(DIALOG_INFO, partial(published, "dialog;sla", KIND, parse_dialog_info)),
     "PIDF by expat": Input(PIDF, read_by(parse_odd_pidf)),
+    "PUT of an XCAP document": Input("<r{attributes}><a>{content}</a></r>", put()),
+    "PUT of an XCAP element": Input("<b{attributes}><a>{content}</a></b>", put("/~~/r/b")),
     "XML by lxml": Input("<r{attributes}><a>{content}</a></r>", read_by(parse_xml)),
 }

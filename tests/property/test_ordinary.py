@@ -21,6 +21,7 @@ from dialoginfo import dialog, info, remote
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from net import Agent, Network
+from ruling import SHOW_NOTES, SHOW_SERVICES, allow, one, rule, ruleset, write
 
 from presence._fastcore import Message, parse
 
@@ -196,6 +197,8 @@ class Tick(NamedTuple):
     refuse: bool
     restart: bool
     wait_s: float
+    rules: bytes | None
+    """The rules document before it, where rules decide; empty: there is none; None: as it was."""
 
 
 @st.composite
@@ -229,11 +232,28 @@ def subscribes(draw: st.DrawFn) -> Ask:
     return Ask("SUBSCRIBE", draw(st.integers(0, DIALOGS - 1)), fresh, lines, body, uri, sender, to, odd)
 
 
+EVERYBODY = "<cp:identity><cp:many/></cp:identity>"
+RULES = (
+    b"",
+    ruleset(rule("allow", EVERYBODY)),
+    ruleset(rule("allow", EVERYBODY, SHOW_SERVICES)),
+    ruleset(rule("allow", EVERYBODY, SHOW_SERVICES), allow("w1", "w2", show=SHOW_NOTES), allow("w3")),
+    ruleset(rule("polite-block", one("sip:w0@example.com")), allow("w1", "w2"), rule("confirm", EVERYBODY)),
+)
+
+
 def ticks() -> st.SearchStrategy[list[Tick]]:
     asks = st.lists(st.one_of(publishes(), subscribes()), min_size=1, max_size=8)
     rarely = st.integers(0, 15).map(lambda n: n == 15)
     return st.lists(
-        st.builds(Tick, asks, rarely, rarely, st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 40.0, 700.0))),
+        st.builds(
+            Tick,
+            asks,
+            rarely,
+            rarely,
+            st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 40.0, 700.0)),
+            st.sampled_from((None, None, None, None, *RULES)),
+        ),
         min_size=2,
         max_size=8,
     )
@@ -257,8 +277,10 @@ def _about_calls(ask: Ask) -> Ask:
     return ask._replace(lines=tuple(lines), body=CALLS.get(ask.body, ask.body))
 
 
+BY_RULES = "server.policy=rules"
 CONFIGURATIONS = (
     (),
+    (BY_RULES,),
     ("presence.min_expires_publish=60", "presence.min_expires_subscribe=60", "presence.expires_offset=5"),
     ("presence.max_expires_publish=1000000", "presence.max_expires_subscribe=2147483647", "server.domain=example.com"),
     ("presence.composition=newest", "presence.persons=newest", "presence_dialoginfo.force_dummy_dialog=true"),
@@ -359,6 +381,9 @@ class Side:
     def __init__(self, configuration: tuple[str, ...], observer: Verbose) -> None:
         self.observer = observer
         self.net = Network(*configuration)
+        self.ruled = BY_RULES in configuration
+        if self.ruled:
+            write(self.net, RULES[1])
         self.net.node.observe(observer)
         self.agents = [self.net.agent(f"d{n}") for n in range(DEVICES)] + [
             self.net.agent(f"w{n}") for n in range(DIALOGS)
@@ -422,6 +447,8 @@ class Side:
         if tick.restart:
             net.restart()
             net.node.observe(self.observer)
+        if self.ruled and tick.rules is not None:
+            write(net, tick.rules or None)
         net.refuse_commits(tick.refuse)
         for agent, data in [self.write(ask) for ask in tick.asks]:
             net.post_to_node(agent, data)
@@ -547,6 +574,7 @@ def compare(configuration: tuple[str, ...], ticks: list[Tick]) -> Counter[str]:
 @pytest.mark.parametrize("package", ["presence", "dialog"])
 def test_ordinary_requests_come_to_the_same(package: str) -> None:
     batched: Counter[str] = Counter()
+    by_rules: Counter[str] = Counter()
 
     @settings(
         max_examples=EXAMPLES,
@@ -558,8 +586,12 @@ def test_ordinary_requests_come_to_the_same(package: str) -> None:
     )
     @given(st.sampled_from(CONFIGURATIONS), ticks())
     def play(configuration: tuple[str, ...], ticks: list[Tick]) -> None:
-        batched.update(compare(configuration, about_calls(ticks) if package == "dialog" else ticks))
+        done = compare(configuration, about_calls(ticks) if package == "dialog" else ticks)
+        batched.update(done)
+        if BY_RULES in configuration:
+            by_rules.update(done)
 
     play()
     # Else this would compare the general path with itself.
     assert min(batched["PUBLISH"], batched["SUBSCRIBE"]) > EXAMPLES / 2, batched
+    assert by_rules["SUBSCRIBE"] > EXAMPLES / 20, by_rules

@@ -50,6 +50,12 @@ def test_missing_tables_columns_and_keys_are_named(path: str) -> None:
     ]
 
 
+def test_a_trigger_that_is_missing_is_named(path: str) -> None:
+    SqliteStore(path).close()
+    ask_beside(path, "DROP TRIGGER xcap_changed")
+    assert check(path) == ["trigger xcap_changed is missing: a running server does not see what others change"]
+
+
 def test_damage_is_found(path: str, answers: Answers) -> None:
     store = SqliteStore(path)
     for number in range(200):

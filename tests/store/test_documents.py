@@ -213,6 +213,16 @@ def test_a_change_that_cannot_be_written_is_told_as_such(desk: Desk) -> None:
     assert desk.look() == []
 
 
+def test_a_database_that_cannot_be_read_refuses_changes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_query: str, _params: tuple[Value, ...] = ()) -> Iterator[tuple[Value, ...]]:
+        raise StoreError("cannot read")
+
+    monkeypatch.setattr(desk.store, "read", fail)
+    assert isinstance(desk.put(b"1", "e1", None), StoreError)
+    assert isinstance(desk.delete("e1"), StoreError)
+    desk.documents.tick(desk.now)
+
+
 # What others write
 
 

@@ -64,7 +64,7 @@ class Life:
         self.number += 1
         if table == "watchers":
             asked = ("sip:alice@example.com", f"user{slot}", "example.com", "presence")
-            return Write("watchers_put", (*asked, kind, None, self.number))
+            return Write("watchers_judge", (*asked, kind, "", self.number, f"{kind} ", kind % 2))
         first = self.living.get((table, slot))
         if first is None:
             self.living[table, slot] = self.number
@@ -80,12 +80,14 @@ class Life:
         cseq = (self.number * 7919) % 1000
         if kind == 1:
             return Write(f"{table}_reserve", (first, cseq, 0, self.number))
+        if kind == 3:
+            return Write(f"{table}_judge", (first, self.number % 3, "polite-block"))
         if kind == 2 and table == "active_watchers":
             return Write("active_watchers_extend", (first, self.number, self.number, cseq, self.number))
         return Write(f"{table}_refresh", (first, self.number, self.number, cseq, "c", 1, "", 0, self.number, "t"))
 
 
-CHANGES = st.tuples(st.sampled_from(TABLES), st.integers(0, ROWS), st.integers(0, 3))
+CHANGES = st.tuples(st.sampled_from(TABLES), st.integers(0, ROWS), st.integers(0, 4))
 STEPS = st.one_of(CHANGES, CHANGES, CHANGES, CHANGES, st.integers(1, 9), st.just("crash"))
 
 

@@ -7,9 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from certificates import Authority
+from starlette.applications import Starlette
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 from xcapd import Xcapd, endless, path_of
 
+from presence.errors import ConfigError
+from presence.http.app import HttpServer
 from presence.http.fetching import BACK_OFF_MAX_S, Course, Fetcher
 from presence.http.xcap_client import (
     Bounds,
@@ -58,7 +63,7 @@ class Desk:
             lambda: self.now,
             self.watched.__contains__,
         )
-        self.documents.missed = self.fetcher.want
+        self.documents.missed, self.documents.hinted = self.fetcher.want, self.fetcher.heed
 
     def body(self, key: Key = INDEX) -> bytes | None:
         """Ask as a decision does."""
@@ -199,7 +204,13 @@ def test_an_operator_has_a_document_fetched_at_once(tmp_path: Path) -> None:
             assert desk.fetcher.refresh(name, server.port)
             await desk.settle()
             assert desk.body() == body.encode()
-        for wrong in ("", "/", "/elsewhere/pres-rules/users/sip:alice@example.com/index", "/xcap-root/pres-rules/x"):
+        for wrong in (
+            "",
+            "/",
+            path.replace("index", "other"),
+            "/elsewhere/pres-rules/users/sip:alice@example.com/index",
+            "/xcap-root/pres-rules/x",
+        ):
             assert not desk.fetcher.refresh(wrong, server.port)
         assert not desk.fetcher.refresh(path, server.port + 1)
         assert not desk.fetcher.refresh(path.replace("pres-rules", "test-app"), server.port)
@@ -214,11 +225,26 @@ def test_a_hint_during_a_fetch_leads_to_another(tmp_path: Path) -> None:
         desk.body()
         while not server.at_once:
             await asyncio.sleep(0.001)
-        desk.fetcher.refresh_all([INDEX])
-        desk.fetcher.refresh_owner(ALICE)
+        desk.documents.look_again([INDEX])
+        desk.documents.look_again(ALICE)
         server.slow.set()
         await desk.settle()
         assert [path for path, _ in server.asked].count(path_of("alice@example.com")) == 2
+
+    play(tmp_path, act)
+
+
+def test_hints_are_heeded_once_in_a_second_and_for_those_that_matter(tmp_path: Path) -> None:
+    async def act(desk: Desk, server: Xcapd) -> None:
+        server.put("alice@example.com", ALLOW)
+        for _ in range(20):
+            desk.documents.look_again([INDEX, Key(RULES, BOB, "index"), Key(RULES, None, "index")])
+            await desk.settle()
+        assert [path for path, _ in server.asked] == [path_of("alice@example.com")]
+        server.put("alice@example.com", BLOCK)
+        await desk.pass_time(1)
+        assert len(server.asked) == 2
+        assert desk.told() == [(None, ALLOW.encode()), (ALLOW.encode(), BLOCK.encode())]
 
     play(tmp_path, act)
 
@@ -330,7 +356,7 @@ def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
         server.credentials = {"presence": "secret"}
         for answer in (endless(b"x" * 1000), endless(b"<a>")):
             server.answers[path_of("alice@example.com")] = answer
-            desk.fetcher.refresh_owner(ALICE)
+            desk.documents.look_again(ALICE)
             await desk.settle()
         assert desk.body() is None
 
@@ -466,6 +492,32 @@ def test_basic_is_never_sent_in_clear_beyond_this_machine() -> None:
         assert again == sent, url
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_over_tls_is_believed_when_its_authority_is(tmp_path: Path, *, known: bool) -> None:
+    async def run() -> None:
+        authority, stranger = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+        certificate = str((authority if known else stranger).issue("server.pem", address="127.0.0.1"))
+        app = Starlette(routes=[Route("/{path:path}", lambda _request: Response("<ruleset/>"))])
+        server = HttpServer("127.0.0.1", 0, app, certificate=certificate)
+        await server.start()
+        place = place_of(f"https://127.0.0.1:{server.port}", RULES, ALICE, "index")
+        for context, believed in ((trust(str(authority.path), verify=True), known), (trust("", verify=False), True)):
+            client = XcapClient(Bounds(20, 1000, 1), None, context)
+            answer = await client.get(place)
+            assert answer.outcome is (Outcome.FOUND if believed else Outcome.UNREACHABLE)
+            await client.close()
+        await server.stop()
+
+    asyncio.run(run())
+
+
+def test_an_authority_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name in ("none.pem", "empty.pem"):
+        with pytest.raises(ConfigError, match=r"xcap_client\.ca_file"):
+            trust(str(tmp_path / name), verify=True)
+
+
 # Bounds
 
 
@@ -483,6 +535,10 @@ def test_many_are_fetched_some_at_once_and_the_rest_is_left_out(tmp_path: Path) 
         await desk.settle()
         assert server.most_at_once == 4
         assert len(server.asked) == 24
+        # Those who were left out and are watched have their turn.
+        desk.watched.update(owners)
+        await desk.pass_time(1)
+        assert len(server.asked) == 40
 
     play(tmp_path, act, waiting=20)
 

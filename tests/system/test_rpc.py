@@ -279,7 +279,7 @@ def test_a_batch_is_answered_but_for_its_notifications(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("path", ["/RPC2", "/jsonrpc"])
-def test_a_page_in_a_browser_may_not_call(desk: Desk, path: str) -> None:
+def test_neither_a_page_in_a_browser_nor_somebody_behind_a_proxy_may_call(desk: Desk, path: str) -> None:
     async def talk(client: httpx.AsyncClient) -> None:
         body = CALL.format(name="refreshWatchers")
         for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
@@ -287,6 +287,9 @@ def test_a_page_in_a_browser_may_not_call(desk: Desk, path: str) -> None:
         kind = "text/xml" if path == "/RPC2" else "application/json"
         headers = {"content-type": kind, "origin": "https://evil.example.org"}
         assert (await client.post(path, content=body, headers=headers)).status_code == 403
+        for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP"):
+            headers = {"content-type": kind, name: "192.0.2.1"}
+            assert (await client.post(path, content=body, headers=headers)).status_code == 403
         assert (await client.options(path)).status_code == 405
         assert (await client.get(path)).status_code == 405
 

@@ -154,6 +154,36 @@ def test_chosen_targets_are_kept():
     assert server.target_networks == (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
 
 
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("xcap.example.com", "http://xcap.example.com/xcap-root"),
+        ("XCAP.example.com:8000", "http://xcap.example.com:8000/xcap-root"),
+        ("[2001:db8::1]:80", "http://[2001:db8::1]:80/xcap-root"),
+        ("https://xcap.example.com/", "https://xcap.example.com"),
+        ("https://[2001:DB8::1]:443/a/b/", "https://[2001:db8::1]:443/a/b"),
+    ],
+)
+def test_xcap_servers_are_hosts_or_root_uris(given, root):
+    assert load(assignments=[f"presence_xml.xcap_server={given}"]).presence_xml.xcap_server == (root,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("ftp://xcap.example.com", "http://user:secret@xcap.example.com/", "http://xcap.example.com/?a", "http://"),
+        *("xcap.example.com:99999", "http://xcap.example.com/#a", "http://xcap.example.com/a b", "[::1", "a\nb", "a b"),
+    ],
+)
+def test_what_is_no_xcap_server_is_refused(given):
+    assert "presence_xml.xcap_server" in refusal(assignments=[f"presence_xml.xcap_server={given}"])
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a?b"])
+def test_a_document_name_is_one_segment(name):
+    refusal(assignments=[f"presence_xml.pres_rules_filename={name}"])
+
+
 def test_force_active_is_the_open_policy():
     config = load(assignments=["presence_xml.force_active=1"])
     assert config.server.policy == "open"
@@ -318,3 +348,24 @@ _TOML_VALUES = st.recursive(
 def test_any_toml_value_is_taken_or_refused_on_one_line(setting, value):
     taken = outcome(Given(setting.name, value, "p.toml"))
     assert isinstance(taken, Config) or "\n" not in taken
+
+
+@pytest.mark.parametrize("given", ["xcap.authentication=basic", "xcap.basic=true"])
+def test_rfc4825_14_basic_needs_tls(given):
+    with pytest.raises(ConfigError, match=r"xcap\.(authentication|basic) = .* in --set needs TLS"):
+        load(assignments=[given])
+    assert load(assignments=[given, "http.certificate=a.pem"]).http.certificate == "a.pem"
+
+
+@pytest.mark.parametrize("root", ["xcap-root", "/", "/xcap-root/", "/a b", "/a?b", "http://a/b"])
+def test_the_xcap_root_is_a_path(root):
+    with pytest.raises(ConfigError, match=r"xcap\.root"):
+        load(assignments=[f"xcap.root={root}"])
+
+
+def test_without_proof_xcap_is_served_on_loopback_unless_that_is_allowed():
+    load(assignments=["xcap.authentication=none"])
+    open_ = ["xcap.authentication=none", "http.listen=0.0.0.0:8080"]
+    with pytest.raises(ConfigError, match=r"http\.listen"):
+        load(assignments=open_)
+    load(assignments=[*open_, "server.allow_unauthenticated=true"])

@@ -17,6 +17,7 @@ from presence.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES, OPERATION = ROOT / "docs" / "features.md", ROOT / "docs" / "operation.md"
+XCAP, DOCUMENTS = ROOT / "docs" / "xcap.md", ROOT / "docs" / "documents.md"
 NO_TEST = "no test yet"
 
 
@@ -162,8 +163,9 @@ def test_every_setting_that_is_named_exists(paper: Path) -> None:
     assert set(named) <= {setting.name for setting in SETTINGS}
 
 
-def test_the_settings_shown_are_taken(tmp_path: Path) -> None:
-    shown = re.findall(r"```toml\n(.*?)```", OPERATION.read_text(), re.DOTALL)
+@pytest.mark.parametrize("paper", [OPERATION, XCAP, DOCUMENTS], ids=lambda paper: paper.name)
+def test_the_settings_shown_are_taken(paper: Path, tmp_path: Path) -> None:
+    shown = re.findall(r"```toml\n(.*?)```", paper.read_text(), re.DOTALL)
     assert shown
     for number, text in enumerate(shown):
         path = tmp_path / f"{number}.toml"

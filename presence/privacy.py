@@ -1,0 +1,115 @@
+"""Who may watch, and what follows when that changes: the policy built from the settings."""
+
+from collections.abc import Callable, Iterable
+
+from presence._fastcore import Fanout
+from presence.config import Config
+from presence.events.registry import Registry
+from presence.policy.decision import BLOCK, CONFIRM, OPEN, Policy
+from presence.policy.rulebook import DEFAULTS, Guard, Rulebook
+from presence.store.base import Store
+from presence.subscription.book import Book
+from presence.subscription.ending import Ending
+from presence.subscription.notify import Notify
+from presence.subscription.reassessing import Reassessing
+from presence.subscription.triggers import Triggers
+from presence.subscription.verdicts import Verdicts
+from presence.values import Aor
+from presence.xcap.documents import Change, Documents
+from presence.xcap.references import Lists
+
+DIALOG_RULES = ("org.openxcap.dialog-rules",)
+
+
+class Privacy:
+    """The policy in force, and where rules decide what lets a change of them act at once."""
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        store: Store,
+        documents: Documents,
+        clock: Callable[[], float],
+        published: Callable[[Aor], Iterable[bytes]],
+    ) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._registry = registry
+        self._reassessing: Reassessing | None = None
+        self._rulebook: Rulebook | None = None
+        if config.server.policy == "open" or config.presence_xml.force_active:
+            self.policy: Policy = OPEN
+            return
+        roots = config.xcap.uris or ("http://localhost" + (config.xcap.root or "/xcap-root"),)
+        self._lists = Lists(documents, roots, allow_others=config.xcap.allow_external_references)
+        self.policy = self._rulebook = Rulebook(
+            self._guards(config),
+            documents,
+            store,
+            clock,
+            default=DEFAULTS[config.presence_xml.default_policy],
+            unmatched=CONFIRM if config.presence_xml.unmatched == "confirm" else BLOCK,
+            in_list=self._in_list,
+            published=published if config.presence.enable_sphere_check else None,
+        )
+
+    def _guards(self, config: Config) -> dict[str, Guard]:
+        xml = config.presence_xml
+        default = DEFAULTS[xml.default_policy]
+        guards = {
+            "presence": Guard(xml.pres_rules_auid, True, default),
+            # RFC 3842 section 3.6: the owner of an account alone, and whom the operator allows.
+            "message-summary": Guard(default=BLOCK, always=config.auth.publisher_names),
+        }
+        for name in ("dialog", "dialog;sla"):
+            package = self._registry.get(name)
+            if package is not None and package.authorised:
+                guards[name] = Guard(DIALOG_RULES, False, default)
+        return guards
+
+    def _in_list(self, owner: Aor, anchor: str, aor: Aor) -> bool:
+        return aor in self._lists.members(anchor, owner)
+
+    def attach(self, table: Fanout, store: Store, notify: Notify, book: Book, ending: Ending) -> None:
+        """Decide again about running subscriptions from now on."""
+        if self._rulebook is None:
+            return
+        self._reassessing = Reassessing(
+            self._registry,
+            table,
+            store,
+            notify,
+            book,
+            ending,
+            Verdicts(table, notify),
+            self._rulebook,
+            Triggers(self._rulebook, self._lists.depends_on),
+            self._clock,
+        )
+        self._documents.listeners.append(self._changed)
+        self._documents.resets.append(self._reassessing.everything_changed)
+
+    def _changed(self, change: Change) -> None:
+        if self._reassessing is not None:
+            self._reassessing.document_changed(change.key.auid, change.key.owner, change.key)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to decide in the next turn."""
+        return self._reassessing is not None and self._reassessing.busy
+
+    def published(self, package: str, presentity: Aor) -> None:
+        """Hear that a presentity's publications are others."""
+        if self._reassessing is not None and package == "presence":
+            self._reassessing.published(presentity)
+
+    def decide_again(self, presentity: Aor, package: str) -> None:
+        """Decide again about the watchers of a presentity, whatever has changed."""
+        if self._reassessing is not None:
+            self._reassessing.rules_changed(presentity, package)
+
+    def tick(self, now: float) -> None:
+        """Decide about a slice of those who wait for it."""
+        if self._reassessing is not None:
+            self._reassessing.tick(now)
