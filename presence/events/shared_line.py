@@ -25,7 +25,7 @@ class SharedLinePackage(DialogPackage):
         *,
         fix_target: bool = True,
     ) -> None:
-        super().__init__(options._replace(partial=True, single=False, authorised=False))
+        super().__init__(options._replace(partial=True, single=False))
         self._naming = naming
         self._fix_target = fix_target
 

@@ -271,6 +271,8 @@ class Notify:
     def show(self, resource: Resource, decision: Decision) -> int:
         """Return the number of the view that a decision gives, and let the table have what it shows."""
         view, package = decision.view, resource.package
+        if resource.narrator is not None:
+            return view
         if view == FILTERED and decision.permissions is not None:
             if resource.views is None:
                 resource.views = Views(self._table, self._tally, resource.gid, package.content_type)
@@ -285,7 +287,7 @@ class Notify:
 
     def number(self, resource: Resource, decision: Decision) -> int:
         """Return the number that `show` would, 0 while nobody is shown the view."""
-        if decision.view == FILTERED and decision.permissions is not None:
+        if decision.view == FILTERED and decision.permissions is not None and resource.narrator is None:
             return 0 if resource.views is None else resource.views.find(decision.permissions)
         return decision.view
 

@@ -259,3 +259,37 @@ def test_mix_dialog_presence_is_off_by_default_and_a_modification_in_a_batch_cou
             assert watch.newest.body.count(b"<note>On the phone</note>") == notes
             calls.publish(expires=0)
             assert basics(watch.newest.body) == {"closed": "closed"}
+
+
+ALLOW = (
+    '<cr:ruleset xmlns:cr="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules">'
+    '<cr:rule id="a"><cr:conditions><cr:identity><cr:one id="sip:bob@example.com"/></cr:identity></cr:conditions>'
+    "<cr:actions><pr:sub-handling>allow</pr:sub-handling></cr:actions>"
+    "<cr:transformations><pr:provide-services><pr:all-services/></pr:provide-services></cr:transformations>"
+    "</cr:rule></cr:ruleset>"
+)
+
+
+def test_a_filtered_view_of_nothing_has_no_body_either() -> None:
+    settings = ("server.policy=rules", "presence.notify_offline_body=false", "presence_dialoginfo.authorise=true")
+    with network(*settings) as net:
+        for doc_type in (2, 128):
+            net.rows(
+                "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port)"
+                f" VALUES ('alice', 'example.com', CAST('{ALLOW}' AS BLOB), {doc_type}, '1', 0, 'index', 0)"
+            )
+        net.advance(1)
+        alice, bob = net.agent("alice"), net.agent("bob")
+        watch, lamp = bob.subscribe(), bob.subscribe(event="dialog")
+        assert (watch.newest.body, watch.newest.header("Content-Type")) == (b"", None)
+        publication, calls = alice.publication(), publish_calls(alice)
+        publication.publish(body=sip.pidf("here"), expires=60)
+        calls.publish(body=info(dialog("secret", "early")), expires=60)
+        assert basics(watch.newest.body) == {"a": "open"}
+        # Rules about calls say who may watch them; permissions are of presence.
+        assert b'<dialog id="secret"><state>early</state></dialog>' in lamp.newest.body
+        net.advance(61)
+        assert watch.newest.body == b""
+        watch.refresh()
+        assert watch.newest.body == b""
+        assert net.tally.drops["internal error"] == 0

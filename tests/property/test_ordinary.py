@@ -283,12 +283,23 @@ def _about_calls(ask: Ask) -> Ask:
 CONFIGURATIONS = (
     (),
     (BY_RULES,),
-    ("presence.min_expires_publish=60", "presence.min_expires_subscribe=60", "presence.expires_offset=5"),
-    ("presence.max_expires_publish=1000000", "presence.max_expires_subscribe=2147483647", "server.domain=example.com"),
-    ("presence.composition=newest", "presence.persons=newest", "presence_dialoginfo.force_dummy_dialog=true"),
-    ("presence.mix_dialog_presence=true", "presence_dialoginfo.force_single_dialog=true"),
-    ("presence_xml.generate_offline_body=true", "presence.notify_offline_body=false"),
-    ("presence.contact_user=x", "server.software=x", "presence.max_expires_publish=50", "presence.expires_offset=60"),
+    (
+        *("presence.min_expires_publish=60", "presence.min_expires_subscribe=60", "presence.expires_offset=5"),
+        *("presence.composition=newest", "presence.persons=newest", "presence_dialoginfo.force_dummy_dialog=true"),
+    ),
+    (
+        *("presence.max_expires_publish=1000000", "presence.max_expires_subscribe=2147483647"),
+        *("server.domain=example.com", "presence.mix_dialog_presence=true"),
+        "presence_dialoginfo.force_single_dialog=true",
+    ),
+    (
+        *("presence.contact_user=x", "server.software=x", "presence.max_expires_publish=50"),
+        *(
+            "presence.expires_offset=60",
+            "presence_xml.generate_offline_body=true",
+            "presence.notify_offline_body=false",
+        ),
+    ),
 )
 
 # ---- one side ----
