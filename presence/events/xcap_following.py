@@ -204,7 +204,7 @@ class Following:
         if element is None:
             return ElementPart(sel, None)
         content = body[element.start : element.end].decode()
-        scope = element.scope() if element.parent is None else {**element.parent.scope()}
+        scope = element.scope()
         around = {prefix: uri for prefix, uri in scope.items() if prefix not in element.declared and (prefix or uri)}
         return ElementPart(sel, content, tuple(around.items()))
 
