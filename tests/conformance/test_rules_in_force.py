@@ -453,25 +453,68 @@ def test_an_operators_decision_acts_at_once_when_asked_for(net, alice, bob):
 # ---- requests under way ----
 
 
-def test_a_refresh_under_way_does_not_bring_back_what_was_taken_away(net, alice, bob):
-    write(net, ruleset(allow("bob")))
+class Slow:
+    """Lets the commits of one query be done when told."""
+
+    def __init__(self, net: Network, query: str) -> None:
+        self.net, self.done = net, []
+        self.submit = net.store.submit
+        self.query = query
+        net.store.submit = self.delay
+
+    def delay(self, writes, done):
+        if any(write[0] == self.query for write in writes):
+            self.submit(writes, lambda error: self.done.append((done, error)))
+        else:
+            self.submit(writes, done)
+
+    def finish(self) -> None:
+        assert self.done
+        for done, error in self.done:
+            done(error)
+        self.net.store.submit = self.submit
+        self.net.settle()
+
+
+@pytest.mark.parametrize(("handling", "state"), [("confirm", "pending"), ("block", "terminated;rejected")])
+def test_a_refresh_under_way_does_not_bring_back_what_was_taken_away(net, alice, bob, handling, state):
+    write(net, ruleset(allow("bob", show=SHOW_NOTES)))
     watch = bob.subscribe()
     told = len(watch.notifies)
-    write(net, ruleset(rule("confirm", BOB)), settle=False)
-    watch.send(expires=600)
+    # Over the general path, which decides before the commit.
+    slow = Slow(net, "active_watchers_refresh")
+    watch.send("Route: <sip:127.0.0.1;lr>", "Accept: application/pidf+xml, text/plain", expires=600)
     net.settle()
-    assert watch.state == "pending"
+    write(net, ruleset(rule(handling, BOB)))
+    assert len(watch.notifies) == told
+    slow.finish()
+    assert watch.state == state
     assert not any(NOTE in notify.body.decode() for notify in watch.notifies[told:])
 
 
-def test_a_first_subscribe_under_way_is_told_nothing_by_old_rules(net, alice, bob):
+@pytest.mark.parametrize(("handling", "state"), [("confirm", "pending"), ("block", "terminated;rejected")])
+def test_a_first_subscribe_under_way_is_told_nothing_by_old_rules(net, alice, bob, handling, state):
     write(net, ruleset(allow("bob")))
+    slow = Slow(net, "active_watchers_insert")
     watch = Subscription(bob, "sip:alice@example.com")
     watch.send(expires=600)
-    write(net, ruleset(rule("confirm", BOB)), settle=False)
     net.settle()
+    write(net, ruleset(rule(handling, BOB)))
+    slow.finish()
+    assert watch.state == state
+    assert not any(NOTE in notify.body.decode() for notify in watch.notifies)
+
+
+def test_a_decision_that_changes_again_before_it_is_stored_is_not_applied(net, alice, bob):
+    watch = bob.subscribe()
+    slow = Slow(net, "active_watchers_judge")
+    write(net, ruleset(allow("bob")))
+    write(net, ruleset(rule("confirm", BOB)))
+    slow.finish()
     assert watch.state == "pending"
     assert not any(NOTE in notify.body.decode() for notify in watch.notifies)
+    write(net, ruleset(allow("bob")))
+    assert watch.state == "active"
 
 
 # ---- message-summary ----

@@ -311,12 +311,10 @@ class History:
         text = generators.random_rules(rng, oma=rng.random() < 0.3).decode()
         # Times that come while this plays.
         for at in range(3):
-            soon = datetime.fromtimestamp(self.net.clock.at + rng.choice((1, 3, 20, 50)) + at, UTC)
-            text = text.replace(generators.TIMES[at], soon.strftime("%Y-%m-%dT%H:%M:%SZ"), 1)
+            text = text.replace(generators.TIMES[at], self._soon(), 1)
         for number in range(rng.choice((0, 1, 1, 2, 3))):
             handling = rng.choice(("allow", "allow", "polite-block", "confirm"))
-            some = "".join(f'<cr:one id="{uri}"/>' for uri in rng.sample(generators.WATCHERS, 3))
-            who = "" if number == 0 else rng.choice((f"<cr:identity>{some}</cr:identity>", '<cr:sphere value="work"/>'))
+            who = "" if number == 0 and rng.random() < 0.5 else self._random_condition()
             rule = (
                 f'<cr:rule id="z{number}"><cr:conditions>{who}</cr:conditions><cr:actions><pr:sub-handling>{handling}'
                 f"</pr:sub-handling></cr:actions><cr:transformations>{generators._transformations(rng)}"
@@ -324,6 +322,25 @@ class History:
             )
             text = text.replace("</cr:ruleset>", rule)
         return text.encode()
+
+    def _random_condition(self) -> str:
+        rng = self.random
+        some = "".join(f'<cr:one id="{uri}"/>' for uri in rng.sample(generators.WATCHERS, 3))
+        begins, ends = (self._soon() for _ in range(2))
+        return rng.choice(
+            (
+                f"<cr:identity>{some}</cr:identity>",
+                '<cr:sphere value="work"/>',
+                f"<cr:validity><cr:from>{begins}</cr:from><cr:until>{ends}</cr:until></cr:validity>",
+                f"<cr:validity><cr:from>2020-01-01T00:00:00Z</cr:from><cr:until>{ends}</cr:until></cr:validity>",
+                f'<ocp:external-list><ocp:entry anc="{rng.choice(generators.ANCHORS)}"/></ocp:external-list>',
+                f'<ocp:external-list><ocp:entry anc="{rng.choice(generators.ANCHORS)}"/></ocp:external-list>',
+            )
+        )
+
+    def _soon(self) -> str:
+        at = datetime.fromtimestamp(self.net.clock.at + self.random.choice((1, 2, 3, 20, 50)), UTC)
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def delete_rules(self) -> bool | None:
         if not self.rules:
