@@ -209,14 +209,13 @@ class SqliteStore:
             # Whatever this start promises, what an earlier one has promised is kept.
             self._tables = Tables(writer, self._queries, full=True)
             self._recover(path)
-        self._tables = Tables(writer, self._queries, full=full)
+        self._tables = self._shared = Tables(writer, self._queries, full=full)
         self._connection = writer
         self._reader = self._others = writer
         if path != MEMORY:
             self._reader = self._others = connect(path, full=full, one_thread=True)
             opened.callback(self._reader.close)
             self._reader.pragma("query_only", True)
-        self._shared = self._tables
         if self._durability == "memory":
             self._reader = adopt(MEMORY, full=False)
             opened.callback(self._reader.close)

@@ -8,6 +8,7 @@ from presence._fastcore import Fanout
 from presence.policy.decision import FILTERED
 from presence.policy.permission import Permissions
 from presence.policy.view import Shown
+from presence.subscription.individual import tail
 from presence.tally import Tally
 
 MOST = 4096

@@ -13,6 +13,7 @@ SCANS = {"presentity_load", "active_watchers_load", "shared_watchers_load", "act
 SCANS |= {"watchers_last_change"}  # of a table with a few rows
 SCANS |= {"subscribe_bodies_load"}
 SCANS |= {"subscriber_list"}  # for an operator
+SCANS |= {"xcap_owners"}  # after changes too many to be listed
 SCANS |= {"xcap_every"}  # once, when the first service is written
 NO_TABLES = ("SCAN CONSTANT ROW", "SCAN log")  # one row each, the second the position of the log of changes
 QUERIES = load_queries()
