@@ -189,14 +189,16 @@ class Reassessing:
         lanes = self._book.lanes
         for slot in slots:
             owner = self._owner(slot, resource)
-            decision = self._reconsider(slot, owner, resource, now) if owner else None
-            if decision is None:
+            if not owner:
                 continue
-            if lanes.enter(owner):
-                cases.append(Case(slot, owner, decision, self._changes))
-            else:
-                # A refresh is under way, perhaps by the old rules: it comes first.
+            if owner in lanes.taken:
+                # A refresh is under way, or an earlier decision, perhaps by the old rules: that comes first.
                 lanes.wait(owner, partial(self._judge_alone, slot, owner, resource), bounded=False)
+                continue
+            decision = self._reconsider(slot, owner, resource, now)
+            if decision is not None:
+                lanes.enter(owner)
+                cases.append(Case(slot, owner, decision, self._changes))
         if cases:
             self._submit(resource, cases, now)
 
@@ -258,37 +260,35 @@ class Reassessing:
     def _judged(self, resource: Resource, cases: list[Case], error: StoreError | None) -> None:
         failure: Exception | None = None
         for case in cases:
+            goes_on = False
             try:
                 if error is not None:
                     # Not so for the database, so not granted; and what was taken away stays away.
                     self._again.append((self._clock() + RETRY_S, case.slot, resource))
                 elif self._owner(case.slot, resource) == case.owner:
-                    self._settle(resource, case)
+                    goes_on = self._settle(resource, case)
             except Exception as raised:
                 # One whose document cannot be made keeps nobody else waiting.
-                failure = failure or raised
+                failure = failure or (None if isinstance(raised, StoreError) else raised)
+                self._again.append((self._clock() + RETRY_S, case.slot, resource))
             finally:
-                self._book.lanes.leave(case.owner)
+                if not goes_on:
+                    self._book.lanes.leave(case.owner)
         if failure is not None:
             raise failure
 
-    def _settle(self, resource: Resource, case: Case) -> None:
-        """Apply what is stored, unless the rules have changed once more meanwhile."""
-        slot, decision = case.slot, case.decision
-        if decision.status is SubscriptionStatus.TERMINATED:
+    def _settle(self, resource: Resource, case: Case) -> bool:
+        """Apply what is stored; return True where the rules have changed once more and that is stored first."""
+        slot = case.slot
+        if case.decision.status is SubscriptionStatus.TERMINATED:
             # Its row is gone.
             self._table.withdraw(slot)
             self._ending.terminate(slot, Input.REJECTED)
-        elif self._decides_the_same(resource, case):
-            if self._verdicts.apply(slot, decision):
-                self._notify.tell(slot, resource)
-        else:
-            self._again.append((0.0, slot, resource))
-
-    def _decides_the_same(self, resource: Resource, case: Case) -> bool:
-        if case.changes == self._changes:
-            return True
-        try:
-            return self._decide(resource, case.owner) == case.decision
-        except StoreError:
             return False
+        decision = self._decide(resource, case.owner) if case.changes != self._changes else case.decision
+        if decision != case.decision:
+            self._submit(resource, [case._replace(decision=decision, changes=self._changes)], self._clock())
+            return True
+        if self._verdicts.apply(slot, decision):
+            self._notify.tell(slot, resource)
+        return False
