@@ -150,7 +150,7 @@ class Node:
         self._ending = ending = Ending(self.table, self._store, self.notify, self.book, give_up_s)
         parts = (self.table, self._store, self.notify, self.book, self._registry, self.policy, ending)
         self.awaiting = Awaiting(self.config, *parts)
-        self.awaiting.decided.changed.append(self.privacy.decide_again)
+        self.awaiting.decided.changed.append(self.privacy.row_changed)
         self.privacy.attach(self.table, self._store, self.notify, self.book, ending)
         limits = self._subscription_limits()
         self._quota = quota = guards.build_subscription_quota(most, self.table)

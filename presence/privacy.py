@@ -110,6 +110,11 @@ class Privacy:
         if self._reassessing is not None and package == "presence":
             self._reassessing.published(presentity)
 
+    def row_changed(self, presentity: Aor, package: str) -> None:
+        """Decide again about the watchers of a presentity: an operator changed table `watchers`."""
+        if self._reassessing is not None:
+            self._reassessing.decide_again(presentity, package)
+
     def decide_again(self, presentity: Aor, package: str) -> None:
         """Decide again about the watchers of a presentity, whatever has changed."""
         if self._reassessing is not None:

@@ -92,9 +92,10 @@ class Reassessing:
         if self._ending.waiting is not None:
             self._ending.waiting.reassess(presentity)
         self._roster.look(presentity, package)
-        self._decide_again(presentity, package)
+        self.decide_again(presentity, package)
 
-    def _decide_again(self, presentity: Aor, package: str) -> None:
+    def decide_again(self, presentity: Aor, package: str) -> None:
+        """Decide again about the watchers of a presentity: something but its rules is another."""
         for name in (package, *(template.name for template in self._registry.templates_of(package))):
             resource = self._notify.find((name, presentity))
             if resource is not None:
@@ -106,7 +107,7 @@ class Reassessing:
             for package in self._rulebook.packages_of(auid):
                 self.rules_changed(owner, package)
         for resource in self._triggers.depending(key):
-            self._decide_again(resource.presentity, resource.package.name)
+            self.decide_again(resource.presentity, resource.package.name)
 
     def everything_changed(self) -> None:
         """Hear that any document may be another."""
@@ -119,7 +120,7 @@ class Reassessing:
         """Hear that the presence of a presentity is another, and perhaps its sphere."""
         if self._rulebook.moved(presentity):
             for resource in self._triggers.in_sphere(presentity):
-                self._decide_again(presentity, resource.package.name)
+                self.decide_again(presentity, resource.package.name)
 
     def check(self, slot: int) -> None:
         """Look whether what was decided about a subscription before its commit still holds."""
@@ -160,7 +161,7 @@ class Reassessing:
     def tick(self, now: float) -> None:
         """Decide about a slice of those who wait for it."""
         for resource in self._triggers.take_due(now):
-            self._decide_again(resource.presentity, resource.package.name)
+            self.decide_again(resource.presentity, resource.package.name)
         if self._again:
             self._take_again(now)
         left = SLICE
@@ -193,14 +194,16 @@ class Reassessing:
         lanes = self._book.lanes
         for slot in slots:
             owner = self._owner(slot, resource)
-            decision = self._reconsider(slot, owner, resource, now) if owner else None
-            if decision is None:
+            if not owner:
                 continue
-            if lanes.enter(owner):
-                cases.append(Case(slot, owner, decision, self._changes))
-            else:
-                # A refresh is under way, perhaps by the old rules: it comes first.
+            if owner in lanes.taken:
+                # A refresh is under way, or an earlier decision, perhaps by the old rules: that comes first.
                 lanes.wait(owner, partial(self._judge_alone, slot, owner, resource), bounded=False)
+                continue
+            decision = self._reconsider(slot, owner, resource, now)
+            if decision is not None:
+                lanes.enter(owner)
+                cases.append(Case(slot, owner, decision, self._changes))
         if cases:
             self._submit(resource, cases, now)
 
@@ -263,37 +266,35 @@ class Reassessing:
     def _judged(self, resource: Resource, cases: list[Case], error: StoreError | None) -> None:
         failure: Exception | None = None
         for case in cases:
+            goes_on = False
             try:
                 if error is not None:
                     # Not so for the database, so not granted; and what was taken away stays away.
                     self._again.append((self._clock() + RETRY_S, case.slot, resource))
                 elif self._owner(case.slot, resource) == case.owner:
-                    self._settle(resource, case)
+                    goes_on = self._settle(resource, case)
             except Exception as raised:
                 # One whose document cannot be made keeps nobody else waiting.
-                failure = failure or raised
+                failure = failure or (None if isinstance(raised, StoreError) else raised)
+                self._again.append((self._clock() + RETRY_S, case.slot, resource))
             finally:
-                self._book.lanes.leave(case.owner)
+                if not goes_on:
+                    self._book.lanes.leave(case.owner)
         if failure is not None:
             raise failure
 
-    def _settle(self, resource: Resource, case: Case) -> None:
-        """Apply what is stored, unless the rules have changed once more meanwhile."""
-        slot, decision = case.slot, case.decision
-        if decision.status is SubscriptionStatus.TERMINATED:
+    def _settle(self, resource: Resource, case: Case) -> bool:
+        """Apply what is stored; return True where the rules have changed once more and that is stored first."""
+        slot = case.slot
+        if case.decision.status is SubscriptionStatus.TERMINATED:
             # Its row is gone.
             self._table.withdraw(slot)
-            self._ending.terminate(slot, self._ending.refusal(decision))
-        elif self._decides_the_same(resource, case):
-            if self._verdicts.apply(slot, decision):
-                self._notify.tell(slot, resource)
-        else:
-            self._again.append((0.0, slot, resource))
-
-    def _decides_the_same(self, resource: Resource, case: Case) -> bool:
-        if case.changes == self._changes:
-            return True
-        try:
-            return self._decide(resource, case.owner) == case.decision
-        except StoreError:
+            self._ending.terminate(slot, self._ending.refusal(case.decision))
             return False
+        decision = self._decide(resource, case.owner) if case.changes != self._changes else case.decision
+        if decision != case.decision:
+            self._submit(resource, [case._replace(decision=decision, changes=self._changes)], self._clock())
+            return True
+        if self._verdicts.apply(slot, decision):
+            self._notify.tell(slot, resource)
+        return False

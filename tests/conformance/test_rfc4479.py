@@ -273,10 +273,11 @@ ALLOW = (
 def test_a_filtered_view_of_nothing_has_no_body_either() -> None:
     settings = ("server.policy=rules", "presence.notify_offline_body=false", "presence_dialoginfo.authorise=true")
     with network(*settings) as net:
-        for doc_type in (2, 128):
+        of_calls = ALLOW.replace("urn:ietf:params:xml:ns:pres-rules", "http://openxcap.org/ns/dialog-rules")
+        for doc_type, document in ((2, ALLOW), (128, of_calls)):
             net.rows(
                 "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port)"
-                f" VALUES ('alice', 'example.com', CAST('{ALLOW}' AS BLOB), {doc_type}, '1', 0, 'index', 0)"
+                f" VALUES ('alice', 'example.com', CAST('{document}' AS BLOB), {doc_type}, '1', 0, 'index', 0)"
             )
         net.advance(1)
         alice, bob = net.agent("alice"), net.agent("bob")

@@ -470,9 +470,9 @@ class Slow:
 
     def finish(self) -> None:
         assert self.done
+        self.net.store.submit = self.submit
         for done, error in self.done:
             done(error)
-        self.net.store.submit = self.submit
         self.net.settle()
 
 
@@ -512,9 +512,10 @@ def test_a_decision_that_changes_again_before_it_is_stored_is_not_applied(net, a
     write(net, ruleset(rule("confirm", BOB)))
     slow.finish()
     assert watch.state == "pending"
+    assert rows(net) == [(2, "")]
     assert not any(NOTE in notify.body.decode() for notify in watch.notifies)
     write(net, ruleset(allow("bob")))
-    assert watch.state == "active"
+    assert (watch.state, rows(net)) == ("active", [(1, "")])
 
 
 # ---- message-summary ----
