@@ -177,3 +177,9 @@ class PresenceXml:
         "block",
         "What becomes of watchers whom no rule of the documents matches; RFC 5025 section 3.2.1 has block.",
     )
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = {
+        "integrated_xcap_server": "the table xcap counts always, whoever writes it; see docs/documents.md",
+        "db_url": "the database is database.path",
+        "xcap_table": "the tables have fixed names",
+    }
