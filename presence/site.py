@@ -51,7 +51,6 @@ def build_site(
         partial(secrets.token_hex, 16),
         administrators=xcap.administrator_names,
         is_known=partial(_is_known, config, subscribers, clock),
-        bare_attributes=xcap.bare_attributes,
     )
     doorkeeper = Doorkeeper(_build_authority(config, subscribers), subscribers, trusted, clock.now)
     return XcapSite(server, documents, _read_options(config), doorkeeper, wake=wake, faulted=faulted)
@@ -72,6 +71,7 @@ def _read_options(config: Config) -> SiteOptions:
         basic=xcap.basic,
         realm=xcap.realm or config.auth.realm,
         home=next(filter(None, homes)),
+        openxcap_clients=xcap.openxcap_clients,
         body_bytes=xcap.max_document_bytes,
     )
 

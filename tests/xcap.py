@@ -210,7 +210,6 @@ class Site:
         limits: Limits | None = None,
         new_etag: Callable[[], str] | None = None,
         usages: Mapping[str, Usage] = USAGES,
-        bare_attributes: bool = False,
         **options: Any,
     ) -> None:
         self.documents = MemoryDocuments()
@@ -231,7 +230,6 @@ class Site:
             new_etag or self._new_etag,
             administrators=frozenset(administrators),
             is_known=is_known,
-            bare_attributes=bare_attributes,
         )
         given: dict[str, Any] = {"root": "/xcap-root", "authentication": "none", **options}
         self.app = XcapSite(

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from presence.errors import BadRequest, SipError, StoreError, Unauthorized
 from presence.identity.subscribers import Subscribers
-from presence.sip.digest import DigestAuthority
+from presence.sip.digest import DigestAuthority, quote
 from presence.sip.identity import Identity
 
 DomainOf = Callable[[Scope], str]
@@ -53,20 +53,30 @@ class DigestGuard:
         self._subscribers.refresh(now)
         domain = self._domain_of(scope)
         realm = self._realm or domain
-        given = authority.choose(Headers(scope=scope).getlist("authorization"), realm)
+        target = _target(scope)
+        values = [_escape(value, target) for value in Headers(scope=scope).getlist("authorization")]
+        given = authority.choose(values, realm)
         if given is None:
             raise authority.challenge(realm, now, "no credentials")
-        if not _is_target(given.uri, scope):
+        if not _is_target(given.uri, target):
             raise BadRequest("Authorization Is for Another URI")
         proof = authority.check(given, scope["method"], domain, now)
         return Identity(proof.account.aor, "digest")
 
 
-def _is_target(uri: str, scope: Scope) -> bool:
-    """Compare with the request-target (RFC 7616 section 3.4.6), which some clients give as a whole URI."""
+def _target(scope: Scope) -> str:
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
-    target: str = (path.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
+    return (path.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
+
+
+def _escape(value: str, target: str) -> str:
+    """Mend credentials of clients that write a target with quotes, such as a node selector, as it is."""
+    return value.replace(f'uri="{target}"', f"uri={quote(target)}", 1) if '"' in target else value
+
+
+def _is_target(uri: str, target: str) -> bool:
+    """Compare with the request-target (RFC 7616 section 3.4.6), which some clients give as a whole URI."""
     if uri.lower().startswith(("http://", "https://")):
         _, _, rest = uri.partition("://")
         uri = "/" + rest.partition("/")[2]

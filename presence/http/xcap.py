@@ -24,6 +24,7 @@ from presence.values import Aor
 from presence.xcap import documents
 from presence.xcap.documents import Documents, Key
 from presence.xcap.errors import TooLarge, XcapError
+from presence.xcap.openxcap import Mode, is_openxcap_client
 from presence.xcap.server import METHODS, Reply, Request, Work, Write, XcapServer, answer, check_request
 from presence.xcap.uri import Target, find_root, read_target
 
@@ -56,6 +57,7 @@ class SiteOptions:
     """Empty is the SIP domain of the user."""
     home: str = ""
     """Domain of user ids that name none, and realm for the global tree."""
+    openxcap_clients: Mode = "auto"
     body_bytes: int = 256 * 1024
 
 
@@ -145,7 +147,8 @@ class XcapSite:
             await _send(answer(error), send)
             return
         base = self._base(scope, headers, domain)
-        scope = {**scope, "xcap": Request(method, target, base, headers), "identity": None}
+        openxcap = is_openxcap_client(headers, self._options.openxcap_clients)
+        scope = {**scope, "xcap": Request(method, target, base, headers, openxcap=openxcap), "identity": None}
         proving = self._options.authentication != "none" and self._server.needs_proof(method, target)
         asserted = self._asserted(scope, headers) if proving else None
         if not proving or asserted is not None:

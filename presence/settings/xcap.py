@@ -44,10 +44,11 @@ class Xcap:
     allow_external_references: bool = key(
         False, "Let documents refer to those of other users and of other XCAP servers."
     )
-    bare_attributes: bool = key(
-        False,
-        "Give and take the values of attributes without quotes, as OpenXCAP and its clients do; RFC 4825 has them in "
-        "quotes.",
+    openxcap_clients: Literal["auto", "always", "never"] = key(
+        "auto",
+        "Who is served as OpenXCAP would where that is not what RFC 4825 says (attribute values without quotes, "
+        "documents of no type, conflicts named by XPath): clients that call themselves python-xcaplib, xcapclient or "
+        "Python-urllib, everybody or nobody.",
     )
 
     @property
