@@ -235,7 +235,7 @@ class Site:
         self.app = XcapSite(
             self.server,
             self.documents,  # type: ignore[arg-type]
-            SiteOptions(body_bytes=limits.document_bytes, **given),
+            SiteOptions(**given),
             Doorkeeper(authority, subscribers, trusted or TrustedPeers(()), lambda: NOW),
             faulted=self.faults.append,
         )

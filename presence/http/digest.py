@@ -29,8 +29,11 @@ class DigestGuard:
         now: Callable[[], float],
         domain_of: DomainOf,
         realm: str = "",
+        *,
+        failed: Callable[[str], None] = lambda why: None,
     ) -> None:
-        self._app = app
+        """`failed` hears, in a constant word or two, why somebody was not let through."""
+        self._app, self._failed = app, failed
         self._authority, self._subscribers, self._now = authority, subscribers, now
         self._domain_of, self._realm = domain_of, realm
 
@@ -44,6 +47,8 @@ class DigestGuard:
         except StoreError:
             await PlainTextResponse("Service Unavailable\n", 503)(scope, receive, send)
         except SipError as error:
+            if isinstance(error, Unauthorized):
+                self._failed(error.why)
             await _answer(error)(scope, receive, send)
         else:
             await self._app({**scope, "identity": identity}, receive, send)

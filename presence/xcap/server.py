@@ -13,7 +13,16 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from presence.values import Aor
-from presence.xcap.conditions import check_preconditions, failed, if_match, if_none_match, quote_tag
+from presence.xcap.conditions import (
+    check_preconditions,
+    failed,
+    if_match,
+    if_modified,
+    if_none_match,
+    if_unmodified,
+    quote_tag,
+    write_date,
+)
 from presence.xcap.documents import Key, Stored
 from presence.xcap.editing import ATTRIBUTE_TYPE, ELEMENT_TYPE, Missing, NodeEditor
 from presence.xcap.errors import (
@@ -180,6 +189,10 @@ class XcapServer:
         """Raise what a PUT deserves before its body is read."""
         _check_type(request, _expected_type(request.target, self._usage(request.target)))
 
+    def body_bytes(self, target: Target) -> int:
+        """Return how large a body may be; raises `NoResource`."""
+        return max(self._limits.document_bytes, self._usage(target).body_bytes)
+
     def _allow(self, target: Target, usage: Usage) -> str:
         bindings = target.selector is not None and target.selector.bindings
         return READ_ONLY if usage.read_only or bindings else EVERYTHING
@@ -200,10 +213,13 @@ class XcapServer:
         return Work(request, usage, stored, lambda: Result(*editor.get(body)), len(body))
 
     def _answer_get(self, request: Request, stored: Stored, body: bytes, content_type: str) -> Reply:
-        tag = ("ETag", quote_tag(stored.etag)), ("Cache-Control", "no-cache")
-        if not if_match(request.headers, stored.etag):
+        headers, since = request.headers, stored.changed_at
+        tag: tuple[tuple[str, str], ...] = (("ETag", quote_tag(stored.etag)), ("Cache-Control", "no-cache"))
+        if since > 0:
+            tag = (*tag, ("Last-Modified", write_date(since)))
+        if not if_match(headers, stored.etag) or not if_unmodified(headers, since):
             raise failed(stored.etag)
-        if not if_none_match(request.headers, stored.etag):
+        if not if_none_match(headers, stored.etag) or not if_modified(headers, since):
             return Reply(304, tag)
         return Reply(200, tag, body, content_type)
 
@@ -222,8 +238,9 @@ class XcapServer:
     def _begin_put(self, request: Request, usage: Usage, stored: Stored | None) -> Work:
         target = request.target
         _check_type(request, _expected_type(target, usage))
-        if len(request.body) > self._limits.document_bytes:
-            raise TooLarge(f"Keep documents to {self._limits.document_bytes} bytes")
+        most = self.body_bytes(target)
+        if len(request.body) > most:
+            raise TooLarge(f"Keep documents to {most} bytes")
         body = request.body
         if target.selector is None:
             self._check_place(request, usage)
@@ -243,7 +260,7 @@ class XcapServer:
             request,
             usage,
             stored,
-            lambda: parse_edited(usage, editor.put(text, body), self._limits.document_bytes),
+            lambda: parse_edited(usage, editor.put(text, body), most),
             len(body) + len(text),
         )
 
