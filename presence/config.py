@@ -247,15 +247,18 @@ def _check_reach(config: Config) -> None:
         return
     for entry, listener in zip(config.server.listen, config.server.listeners, strict=True):
         if not config.auth.required and not is_loopback(listener.host):
-            raise _reachable("server.listen", entry, config.origin("server", "listen"))
+            raise _reachable("server.listen", entry, config.origin("server", "listen"), "auth.required = true")
+    # Over HTTP strangers get at health and XCAP alone, which asks for proof. The rest is for this machine.
+    proven = config.xcap.root and config.xcap.authentication != "none"
     address = config.http.address
-    if address is not None and not is_loopback(address[0]):
-        raise _reachable("http.listen", config.http.listen, config.origin("http", "listen"))
+    if not proven and address is not None and not is_loopback(address[0]):
+        demand = "xcap.root and xcap.authentication other than none"
+        raise _reachable("http.listen", config.http.listen, config.origin("http", "listen"), demand)
 
 
-def _reachable(name: str, entry: str, origin: str) -> ConfigError:
+def _reachable(name: str, entry: str, origin: str, demand: str) -> ConfigError:
     return ConfigError(
         f"{name} = {quote(entry)} in {origin} can be reached from other machines, whose requests are not "
-        "authenticated; listen on loopback, ask for proof with auth.required = true (SIP only), or accept that with "
+        f"authenticated; listen on loopback, ask for proof ({demand}), or accept that with "
         "server.allow_unauthenticated = true"
     )

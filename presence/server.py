@@ -83,8 +83,9 @@ class Server:
             return
         try:
             host, port = self.config.http.address
-            self._app = build_app(self.tally, lambda: self.ready, routes=self.archive.routes())
             settings = self.config.http
+            near = None if self.config.server.allow_unauthenticated else self.config.management.allowed
+            self._app = build_app(self.tally, lambda: self.ready, routes=self.archive.routes(), metrics_for=near)
             self._http = HttpServer(host, port, self._app, certificate=settings.certificate, key=settings.key)
             self._http.bind()
         except (OSError, ConfigError):
@@ -93,7 +94,15 @@ class Server:
 
     def _serve_xcap(self, faulted: Callable[[Exception], None]) -> None:
         documents = self.node.documents
-        self._site = build_site(self.config, self._store, documents, self.clock, wake=self._wake, faulted=faulted)
+        self._site = build_site(
+            self.config,
+            self._store,
+            documents,
+            self.clock,
+            wake=self._wake,
+            faulted=faulted,
+            failed=self.tally.count_auth_failure,
+        )
         if self._http is not None and self._site is not None:
             self._app.router.routes.append(route_to(self._site, self.config))
             self.tally.xcap = self._site.requests

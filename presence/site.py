@@ -1,11 +1,13 @@
 """Our own XCAP server, built from the settings: the usages, what they may look at, and who proves users."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Final
 
 from presence.clock import Clock
 from presence.config import Config
+from presence.errors import ConfigError
 from presence.http.xcap import Below, Doorkeeper, SiteOptions, XcapSite
 from presence.identity.subscribers import Subscribers
 from presence.sip.digest import DigestAuthority
@@ -16,8 +18,10 @@ from presence.xcap.documents import Documents
 from presence.xcap.server import Limits, XcapServer
 from presence.xcap.services import Services, stored_services
 from presence.xcap.tree import Bounds
-from presence.xcap.usage import World
+from presence.xcap.usage import Usage, World
 from presence.xcap.usages import usages
+
+_STATUSES: Final = frozenset(SubscriptionStatus)
 
 
 def build_site(
@@ -28,6 +32,7 @@ def build_site(
     *,
     wake: Callable[[], None],
     faulted: Callable[[Exception], None],
+    failed: Callable[[str], None] = lambda why: None,
 ) -> XcapSite | None:
     """Return the XCAP server, None where there is to be none."""
     xcap = config.xcap
@@ -42,7 +47,7 @@ def build_site(
         roots=xcap.uris,
         documents=documents,
         watchers=partial(_read_watchers, store),
-        usages=usages(services=services),
+        usages=_usages(config, services),
         allow_external_references=xcap.allow_external_references,
     )
     server = XcapServer(
@@ -51,15 +56,26 @@ def build_site(
         partial(secrets.token_hex, 16),
         administrators=xcap.administrator_names,
         is_known=partial(_is_known, config, subscribers, clock),
-        bare_attributes=xcap.bare_attributes,
     )
-    doorkeeper = Doorkeeper(_build_authority(config, subscribers), subscribers, trusted, clock.now)
+    doorkeeper = Doorkeeper(_build_authority(config, subscribers), subscribers, trusted, clock.now, failed)
     return XcapSite(server, documents, _read_options(config), doorkeeper, wake=wake, faulted=faulted)
 
 
 def route_to(site: XcapSite, config: Config) -> Below:
     """Return the route of the HTTP server that leads to the XCAP root."""
     return Below(config.xcap.root, site)
+
+
+def _usages(config: Config, services: Services) -> Mapping[str, Usage]:
+    disabled = config.xcap.disabled_applications
+    served = usages(disabled, services)
+    unknown = set(disabled) - usages(services=services).keys()
+    if unknown:
+        raise ConfigError(
+            f"xcap.disabled_applications in {config.origin('xcap', 'disabled_applications')}: there is no "
+            f"{', '.join(sorted(unknown))} here; there are {', '.join(sorted(usages(services=services)))}"
+        )
+    return served
 
 
 def _read_options(config: Config) -> SiteOptions:
@@ -72,7 +88,7 @@ def _read_options(config: Config) -> SiteOptions:
         basic=xcap.basic,
         realm=xcap.realm or config.auth.realm,
         home=next(filter(None, homes)),
-        body_bytes=xcap.max_document_bytes,
+        openxcap_clients=xcap.openxcap_clients,
     )
 
 
@@ -100,6 +116,8 @@ def _is_known(config: Config, subscribers: Subscribers, clock: Clock, aor: Aor) 
 
 def _read_watchers(store: Store, owner: Aor) -> Iterator[WatcherRecord]:
     for username, domain, status, since, expires in store.read("watchers_of", (owner.uri,)):
+        if _number(status) not in _STATUSES:  # whoever wrote that row, it says nothing
+            continue
         yield WatcherRecord(
             "",
             Aor(str(username), str(domain)).uri,
@@ -112,4 +130,7 @@ def _read_watchers(store: Store, owner: Aor) -> Iterator[WatcherRecord]:
 
 
 def _number(value: Value) -> int:
-    return int(value) if isinstance(value, int | float | str) else 0
+    try:
+        return int(value) if isinstance(value, int | float | str) else 0
+    except (ValueError, OverflowError):
+        return 0

@@ -76,6 +76,10 @@ class Tally:
         """Count a request; a method nobody defined is `other`, so that peers cannot grow the table."""
         self.requests[method if method in METHODS else "other"] += 1
 
+    def count_auth_failure(self, why: str) -> None:
+        """Count who was not let through; `why` is a constant word or two."""
+        self.auth_failures[why] += 1
+
     def count_response(self, method: str, status: int) -> None:
         """Count a response we sent."""
         self.responses[method if method in METHODS else "other", status] += 1

@@ -210,7 +210,6 @@ class Site:
         limits: Limits | None = None,
         new_etag: Callable[[], str] | None = None,
         usages: Mapping[str, Usage] = USAGES,
-        bare_attributes: bool = False,
         **options: Any,
     ) -> None:
         self.documents = MemoryDocuments()
@@ -231,13 +230,12 @@ class Site:
             new_etag or self._new_etag,
             administrators=frozenset(administrators),
             is_known=is_known,
-            bare_attributes=bare_attributes,
         )
         given: dict[str, Any] = {"root": "/xcap-root", "authentication": "none", **options}
         self.app = XcapSite(
             self.server,
             self.documents,  # type: ignore[arg-type]
-            SiteOptions(body_bytes=limits.document_bytes, **given),
+            SiteOptions(**given),
             Doorkeeper(authority, subscribers, trusted or TrustedPeers(()), lambda: NOW),
             faulted=self.faults.append,
         )

@@ -86,11 +86,12 @@ def run(args: argparse.Namespace) -> int:
 def write_toml(config: Config) -> str:
     """Return the settings in force as a file that would give the same ones."""
     lines: list[str] = []
-    # JSON without its escapes for surrogate pairs, which TOML has not, is TOML for the values there are.
+    # JSON without its escapes for surrogate pairs, which TOML has not, is TOML for the values there are, but for DEL.
     for section in SECTIONS:
         lines += ["", f"[{section}]"]
         for setting in _effective(section):
-            assignment = f"{setting.key} = {json.dumps(config.value(setting), ensure_ascii=False)}"
+            value = json.dumps(config.value(setting), ensure_ascii=False).replace("\x7f", "\\u007f")
+            assignment = f"{setting.key} = {value}"
             lines.append(f"{assignment:<48}  # {config.origin(section, setting.key)}")
     return "\n".join([*lines[1:], ""])
 

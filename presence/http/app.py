@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from presence.errors import ConfigError
+from presence.http.admission import Networks, may_call
 from presence.http.metrics import build_registry
 from presence.tally import Tally
 
@@ -25,11 +26,15 @@ STOP_S = 2
 
 
 def build_app(
-    tally: Tally, ready: Callable[[], bool], *collectors: Collector, routes: Sequence[BaseRoute] = ()
+    tally: Tally,
+    ready: Callable[[], bool],
+    *collectors: Collector,
+    routes: Sequence[BaseRoute] = (),
+    metrics_for: Networks | None = None,
 ) -> Starlette:
     """Return the application; `ready` says whether SIP is served, `collectors` are shown beside the tally.
 
-    `routes` are what else is served.
+    `routes` are what else is served. Metrics are for this machine and the networks of `metrics_for`; None: for all.
     """
     registry = build_registry(tally, collectors)
 
@@ -40,6 +45,8 @@ def build_app(
         return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
 
     async def metrics(request: Request) -> Response:
+        if metrics_for is not None and not may_call(request, metrics_for):
+            return PlainTextResponse("Forbidden\n", 403)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})
 

@@ -35,7 +35,10 @@ class BasicGuard:
         realm: str = "",
         *,
         offered: bool = True,
+        failed: Callable[[str], None] = lambda why: None,
     ) -> None:
+        """`failed` hears, in a constant word or two, why somebody was not let through."""
+        self._failed = failed
         self._app, self._other = app, other
         self._subscribers, self._now = subscribers, now
         self._domain_of, self._realm, self._offered = domain_of, realm, offered
@@ -57,6 +60,7 @@ class BasicGuard:
             await PlainTextResponse("Service Unavailable\n", 503)(scope, receive, send)
             return
         if identity is None:
+            self._failed("no credentials" if given is None else "wrong response")
             realm = quote(self._realm or self._domain_of(scope))
             challenge = {"WWW-Authenticate": f'Basic realm={realm}, charset="UTF-8"'}
             await PlainTextResponse("Unauthorized\n", 401, challenge)(scope, receive, send)

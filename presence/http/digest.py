@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from presence.errors import BadRequest, SipError, StoreError, Unauthorized
 from presence.identity.subscribers import Subscribers
-from presence.sip.digest import DigestAuthority
+from presence.sip.digest import DigestAuthority, quote
 from presence.sip.identity import Identity
 
 DomainOf = Callable[[Scope], str]
@@ -29,8 +29,11 @@ class DigestGuard:
         now: Callable[[], float],
         domain_of: DomainOf,
         realm: str = "",
+        *,
+        failed: Callable[[str], None] = lambda why: None,
     ) -> None:
-        self._app = app
+        """`failed` hears, in a constant word or two, why somebody was not let through."""
+        self._app, self._failed = app, failed
         self._authority, self._subscribers, self._now = authority, subscribers, now
         self._domain_of, self._realm = domain_of, realm
 
@@ -44,6 +47,8 @@ class DigestGuard:
         except StoreError:
             await PlainTextResponse("Service Unavailable\n", 503)(scope, receive, send)
         except SipError as error:
+            if isinstance(error, Unauthorized):
+                self._failed(error.why)
             await _answer(error)(scope, receive, send)
         else:
             await self._app({**scope, "identity": identity}, receive, send)
@@ -53,20 +58,30 @@ class DigestGuard:
         self._subscribers.refresh(now)
         domain = self._domain_of(scope)
         realm = self._realm or domain
-        given = authority.choose(Headers(scope=scope).getlist("authorization"), realm)
+        target = _target(scope)
+        values = [_escape(value, target) for value in Headers(scope=scope).getlist("authorization")]
+        given = authority.choose(values, realm)
         if given is None:
             raise authority.challenge(realm, now, "no credentials")
-        if not _is_target(given.uri, scope):
+        if not _is_target(given.uri, target):
             raise BadRequest("Authorization Is for Another URI")
         proof = authority.check(given, scope["method"], domain, now)
         return Identity(proof.account.aor, "digest")
 
 
-def _is_target(uri: str, scope: Scope) -> bool:
-    """Compare with the request-target (RFC 7616 section 3.4.6), which some clients give as a whole URI."""
+def _target(scope: Scope) -> str:
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
-    target: str = (path.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
+    return (path.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
+
+
+def _escape(value: str, target: str) -> str:
+    """Mend credentials of clients that write a target with quotes, such as a node selector, as it is."""
+    return value.replace(f'uri="{target}"', f"uri={quote(target)}", 1) if '"' in target else value
+
+
+def _is_target(uri: str, target: str) -> bool:
+    """Compare with the request-target (RFC 7616 section 3.4.6), which some clients give as a whole URI."""
     if uri.lower().startswith(("http://", "https://")):
         _, _, rest = uri.partition("://")
         uri = "/" + rest.partition("/")[2]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -10,6 +9,7 @@ from starlette.routing import Route
 
 from presence.errors import BadRequest
 from presence.http import jsonrpc, xmlrpc
+from presence.http.admission import Networks, may_call
 from presence.http.procedures import Argument, Fault, Procedure
 
 BODY_BYTES_MAX = 64 * 1024
@@ -17,8 +17,6 @@ BODY_S = 10.0
 """How long a request may take to arrive."""
 
 _FOREIGN = frozenset({"origin", "forwarded", "x-forwarded-for", "x-real-ip"})
-
-Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class Refused(Exception):
@@ -74,7 +72,7 @@ class Rpc:
         """Return the body of a request from somebody who may call; raises `Refused`."""
         # A browser names the page that sends it. With a type that no form can have it needs leave to send at all.
         # Behind a proxy everybody seems to be on this machine.
-        if not self._may_call(request) or not _FOREIGN.isdisjoint(request.headers.keys()):
+        if not may_call(request, self._allow) or not _FOREIGN.isdisjoint(request.headers.keys()):
             raise Refused(403, "Forbidden")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in types:
             raise Refused(415, "Unsupported Media Type")
@@ -88,12 +86,3 @@ class Rpc:
         except (TimeoutError, ClientDisconnect):
             raise Refused(408, "Request Timeout") from None
         return bytes(body)
-
-    def _may_call(self, request: Request) -> bool:
-        try:
-            address = ip_address(request.client.host if request.client is not None else "")
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return address.is_loopback or any(address in network for network in self._allow)

@@ -23,7 +23,8 @@ from presence.sip.identity import Identity, TrustedPeers
 from presence.values import Aor
 from presence.xcap import documents
 from presence.xcap.documents import Documents, Key
-from presence.xcap.errors import TooLarge, XcapError
+from presence.xcap.errors import NotAllowed, TooLarge, XcapError
+from presence.xcap.openxcap import Mode, is_openxcap_client
 from presence.xcap.server import METHODS, Reply, Request, Work, Write, XcapServer, answer, check_request
 from presence.xcap.uri import Target, find_root, read_target
 
@@ -56,7 +57,7 @@ class SiteOptions:
     """Empty is the SIP domain of the user."""
     home: str = ""
     """Domain of user ids that name none, and realm for the global tree."""
-    body_bytes: int = 256 * 1024
+    openxcap_clients: Mode = "auto"
 
 
 class Doorkeeper(NamedTuple):
@@ -66,6 +67,8 @@ class Doorkeeper(NamedTuple):
     subscribers: Subscribers
     trusted: TrustedPeers
     now: Callable[[], float]
+    failed: Callable[[str], None] = lambda why: None
+    """Hears why somebody was not let through."""
 
 
 class Below(BaseRoute):
@@ -99,7 +102,7 @@ class XcapSite:
     ) -> None:
         """`wake` has what was submitted written; `faulted` hears of what nobody expected."""
         self._server, self._documents, self._options = server, shelf, options
-        self._trusted = doorkeeper.trusted
+        self._trusted, self._failed = doorkeeper.trusted, doorkeeper.failed
         self._wake, self._faulted = wake, faulted
         self._thread = ReadingThread()
         self._locks: dict[Key, tuple[asyncio.Lock, int]] = {}
@@ -110,6 +113,7 @@ class XcapSite:
             doorkeeper.now,
             self._domain_of,
             options.realm,
+            failed=doorkeeper.failed,
         )
         self._guard = BasicGuard(
             self._serve_proven,
@@ -119,6 +123,7 @@ class XcapSite:
             self._domain_of,
             options.realm,
             offered=options.basic or options.authentication == "basic",
+            failed=doorkeeper.failed,
         )
         self.requests: Counter[tuple[str, int]] = Counter()
         """Served, by method and status."""
@@ -145,7 +150,8 @@ class XcapSite:
             await _send(answer(error), send)
             return
         base = self._base(scope, headers, domain)
-        scope = {**scope, "xcap": Request(method, target, base, headers), "identity": None}
+        openxcap = is_openxcap_client(headers, self._options.openxcap_clients)
+        scope = {**scope, "xcap": Request(method, target, base, headers, openxcap=openxcap), "identity": None}
         proving = self._options.authentication != "none" and self._server.needs_proof(method, target)
         asserted = self._asserted(scope, headers) if proving else None
         if not proving or asserted is not None:
@@ -200,6 +206,8 @@ class XcapSite:
         try:
             reply = await self._serve(request, None if identity is None else identity.aor, receive)
         except XcapError as error:
+            if isinstance(error, NotAllowed):
+                self._failed("forbidden")
             reply = answer(error, request)
         except StoreError:
             reply = _NOT_NOW
@@ -215,7 +223,7 @@ class XcapSite:
         if request.method == "PUT":
             self._server.check_put(request)
             async with asyncio.timeout(BODY_S):
-                request = request._replace(body=await self._read_body(request.headers, receive))
+                request = request._replace(body=await self._read_body(request, receive))
         if request.method not in ("PUT", "DELETE"):
             reply = await self._plan(request)
             assert isinstance(reply, Reply)
@@ -229,10 +237,10 @@ class XcapSite:
                     return outcome.reply
         return _NOT_NOW
 
-    async def _read_body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
-        most = self._options.body_bytes
+    async def _read_body(self, request: Request, receive: Receive) -> bytes:
+        most = self._server.body_bytes(request.target)
         too_large = TooLarge(f"Keep bodies to {most} bytes")
-        length = headers.get("content-length", "")
+        length = request.headers.get("content-length", "")
         if length.isdigit() and (len(length) > 12 or int(length) > most):
             raise too_large
         chunks, size = [], 0

@@ -49,7 +49,7 @@ class Server:
     allow_unauthenticated: bool = key(
         False,
         "Serve other machines although nobody proves who they are; needed for listening beyond loopback without "
-        "auth.required, and for HTTP there.",
+        "auth.required, and for HTTP there without proof for XCAP.",
     )
     allowed_targets: tuple[str, ...] = key(
         (),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from presence.settings.setting import key
+from presence.settings.xcap_client import APPLICATION
 from presence.shape import REALM_OR_NOTHING, USER, XCAP_ROOT_OR_NOTHING, XCAP_URI, parse_user
 from presence.values import Aor
 
@@ -37,17 +38,25 @@ class Xcap:
     administrators: tuple[str, ...] = key(
         (), "Users who may read and write everybody's documents, and write global ones.", shape=USER
     )
-    max_document_bytes: int = key(256 * 1024, "Largest document and body taken.", within=(1024, 16 * MEGABYTE))
+    disabled_applications: tuple[str, ...] = key(
+        (), "Application usages (AUIDs) that are not served; xcap-caps always is.", shape=APPLICATION
+    )
+    max_document_bytes: int = key(
+        256 * 1024,
+        "Largest document and body taken; pictures may have 300 KiB in any case.",
+        within=(1024, 16 * MEGABYTE),
+    )
     max_depth: int = key(64, "How deep the elements of a document may be nested.", within=(4, 200))
     max_elements: int = key(20_000, "Most elements of a document.", within=(1, 1_000_000))
     documents_per_user: int = key(100, "Most documents of one user.", within=(1, 1_000_000))
     allow_external_references: bool = key(
         False, "Let documents refer to those of other users and of other XCAP servers."
     )
-    bare_attributes: bool = key(
-        False,
-        "Give and take the values of attributes without quotes, as OpenXCAP and its clients do; RFC 4825 has them in "
-        "quotes.",
+    openxcap_clients: Literal["auto", "always", "never"] = key(
+        "auto",
+        "Who is served as OpenXCAP would where that is not what RFC 4825 says (attribute values without quotes, "
+        "documents of no type, conflicts named by XPath): clients that call themselves python-xcaplib, xcapclient or "
+        "Python-urllib, everybody or nobody.",
     )
 
     @property

@@ -80,7 +80,8 @@ class Management:
 
     allow: tuple[str, ...] = key(
         (),
-        "Networks besides this machine that may call procedures at /RPC2 and /jsonrpc of http.listen.",
+        "Networks besides this machine that may call procedures at /RPC2 and /jsonrpc of http.listen, and see its "
+        "/metrics (which server.allow_unauthenticated shows to all).",
         shape=NETWORK,
     )
 

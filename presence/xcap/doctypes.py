@@ -16,6 +16,7 @@ NUMBERS = MappingProxyType(
         # From here on ours; Kamailio has other numbers above 16, and other meanings for some.
         "org.openmobilealliance.user-profile": 256,
         "dialog-rules": 512,
+        "org.openmobilealliance.locked-user-profile": 1024,
     }
 )
 """AUID → `doc_type`, as OpenSIPS and OpenXCAP have it."""

@@ -75,10 +75,10 @@ class Missing(NoParent):
 class NodeEditor:
     """Serves one node selector on the documents of one usage."""
 
-    def __init__(self, selector: Selector, default: str, bounds: Bounds, *, bare_attributes: bool = False) -> None:
-        """`default` is the default document namespace; `bare_attributes` come and go without quotes."""
+    def __init__(self, selector: Selector, default: str, bounds: Bounds, *, openxcap: bool = False) -> None:
+        """`default` is the default document namespace; `openxcap` serves as OpenXCAP does."""
         self._selector, self._default, self._bounds = selector, default, bounds
-        self._bare = bare_attributes
+        self._openxcap = openxcap
 
     # ---- GET ----
 
@@ -93,7 +93,7 @@ class NodeEditor:
         written = self._find_attribute(text, element)
         if written is None:
             raise NoResource("The element has no such attribute")
-        return written.value[1:-1] if self._bare else written.value, ATTRIBUTE_TYPE
+        return written.value[1:-1] if self._openxcap else written.value, ATTRIBUTE_TYPE
 
     # ---- PUT ----
 
@@ -171,7 +171,7 @@ class NodeEditor:
         element = self._descend(root, self._selector.steps)
         assert element is not None
         assert self._selector.attribute is not None
-        written, value = read_attribute_value(body, bare=self._bare)
+        written, value = read_attribute_value(body, bare=self._openxcap)
         found = self._find_attribute(text, element)
         if found is not None:
             at = found.end - len(found.value)
@@ -186,7 +186,7 @@ class NodeEditor:
         except Malformed as fault:
             raise CannotInsert(f"An element cannot have this attribute ({fault})") from None
         selected = select(changed, self._selector.steps, self._default)
-        if (
+        if not self._may_unselect() and (
             selected is None
             or selected.start != element.start
             or selected.attributes.get(self._selector.attribute) != value
@@ -196,6 +196,11 @@ class NodeEditor:
                 "attribute, or PUT the whole element"
             )
         return Edited(new, found is None)
+
+    def _may_unselect(self) -> bool:
+        """Whether a client of OpenXCAP gives another value to the attribute that its URI selects by."""
+        test = self._selector.steps[-1].test
+        return self._openxcap and test is not None and test[0] == self._selector.attribute
 
     def _name_attribute(self, element: Element) -> bytes:
         """Return the blank and the name of a new attribute, with a declaration where its prefix needs one."""

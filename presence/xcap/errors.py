@@ -85,9 +85,16 @@ class Conflict(XcapError):
     def _content(self) -> str:
         return ""
 
-    def report(self) -> bytes:
-        """Return the document that says what is wrong, valid for the schema of section 11.2."""
-        start, content = f"{self.element}{self._attributes()}", self._content()
+    def _path_content(self) -> str:
+        """The content with places in a document as XPath expressions."""
+        return self._content()
+
+    def report(self, *, as_path: bool = False) -> bytes:
+        """Return the document that says what is wrong, valid for the schema of section 11.2.
+
+        With `as_path` it names fields by XPath expressions.
+        """
+        start, content = f"{self.element}{self._attributes()}", self._path_content() if as_path else self._content()
         element = f"<{start}>{content}</{self.element}>" if content else f"<{start}/>"
         return (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<xcap-error xmlns="{NAMESPACE}">{element}</xcap-error>\n'
@@ -162,6 +169,8 @@ class Exists(NamedTuple):
     """Where: a node selector, percent-encoded, relative to the document, so that it begins with the root element."""
     alternatives: Sequence[str] = ()
     """Values that nobody has by now."""
+    path: str = ""
+    """The same place as an XPath expression, for those who evaluate the field as one."""
 
 
 class UniquenessFailure(Conflict):
@@ -174,11 +183,17 @@ class UniquenessFailure(Conflict):
         self.exists = exists
 
     def _content(self) -> str:
+        return self._name([entry.field for entry in self.exists])
+
+    def _path_content(self) -> str:
+        return self._name([entry.path or entry.field for entry in self.exists])
+
+    def _name(self, fields: Sequence[str]) -> str:
         return "".join(
-            f'<exists field="{escape(entry.field)}">'
+            f'<exists field="{escape(field)}">'
             + "".join(f"<alt-value>{escape(value)}</alt-value>" for value in entry.alternatives)
             + "</exists>"
-            for entry in self.exists
+            for entry, field in zip(self.exists, fields, strict=True)
         )
 
 

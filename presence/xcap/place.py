@@ -25,6 +25,16 @@ def field(element: etree._Element, attribute: str, namespace: str) -> str:
     return f"{path}?{query}" if query else path
 
 
+def path(element: etree._Element, attribute: str) -> str:
+    """Return an XPath expression for an attribute, of positions only, so that it needs no prefix."""
+    steps = [f"@{attribute}"]
+    place, parent = element, element.getparent()
+    while parent is not None:
+        steps.append(f"*[{parent.findall('*').index(place) + 1}]")
+        place, parent = parent, parent.getparent()
+    return "/".join(("", "*", *reversed(steps)))
+
+
 def _step(element: etree._Element, namespace: str, bindings: dict[str, str]) -> str:
     name = etree.QName(element)
     uri = name.namespace or ""

@@ -13,7 +13,16 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from presence.values import Aor
-from presence.xcap.conditions import check_preconditions, failed, if_match, if_none_match, quote_tag
+from presence.xcap.conditions import (
+    check_preconditions,
+    failed,
+    if_match,
+    if_modified,
+    if_none_match,
+    if_unmodified,
+    quote_tag,
+    write_date,
+)
 from presence.xcap.documents import Key, Stored
 from presence.xcap.editing import ATTRIBUTE_TYPE, ELEMENT_TYPE, Missing, NodeEditor
 from presence.xcap.errors import (
@@ -30,6 +39,7 @@ from presence.xcap.errors import (
     UnsupportedType,
     XcapError,
 )
+from presence.xcap.openxcap import says_no_type
 from presence.xcap.reading import UTF8_NAMES, Result, parse_document, parse_edited, read_document
 from presence.xcap.tree import Bounds
 from presence.xcap.uri import Target
@@ -62,6 +72,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     """By name in small letters; several of a name joined with commas."""
     body: bytes = b""
+    openxcap: bool = False
+    """To be served as OpenXCAP would."""
 
 
 class Reply(NamedTuple):
@@ -108,13 +120,11 @@ class XcapServer:
         *,
         administrators: frozenset[Aor] = frozenset(),
         is_known: Callable[[Aor], bool] = lambda aor: True,
-        bare_attributes: bool = False,
     ) -> None:
         """`is_known` says whether an address of record is one of a user here; it may raise StoreError."""
         self._world, self._limits, self._new_etag = world, limits, new_etag
         self._documents = world.documents
         self._administrators, self._is_known = administrators, is_known
-        self._bare = bare_attributes
 
     # ---- who may ----
 
@@ -179,6 +189,10 @@ class XcapServer:
         """Raise what a PUT deserves before its body is read."""
         _check_type(request, _expected_type(request.target, self._usage(request.target)))
 
+    def body_bytes(self, target: Target) -> int:
+        """Return how large a body may be; raises `NoResource`."""
+        return max(self._limits.document_bytes, self._usage(target).body_bytes)
+
     def _allow(self, target: Target, usage: Usage) -> str:
         bindings = target.selector is not None and target.selector.bindings
         return READ_ONLY if usage.read_only or bindings else EVERYTHING
@@ -195,14 +209,17 @@ class XcapServer:
         if request.target.selector is None:
             return self._answer_get(request, stored, stored.body, usage.content_type)
         body = stored.body
-        editor = self._editor(request.target, usage)
+        editor = self._editor(request, usage)
         return Work(request, usage, stored, lambda: Result(*editor.get(body)), len(body))
 
     def _answer_get(self, request: Request, stored: Stored, body: bytes, content_type: str) -> Reply:
-        tag = ("ETag", quote_tag(stored.etag)), ("Cache-Control", "no-cache")
-        if not if_match(request.headers, stored.etag):
+        headers, since = request.headers, stored.changed_at
+        tag: tuple[tuple[str, str], ...] = (("ETag", quote_tag(stored.etag)), ("Cache-Control", "no-cache"))
+        if since > 0:
+            tag = (*tag, ("Last-Modified", write_date(since)))
+        if not if_match(headers, stored.etag) or not if_unmodified(headers, since):
             raise failed(stored.etag)
-        if not if_none_match(request.headers, stored.etag):
+        if not if_none_match(headers, stored.etag) or not if_modified(headers, since):
             return Reply(304, tag)
         return Reply(200, tag, body, content_type)
 
@@ -215,14 +232,15 @@ class XcapServer:
             check()
             return Work(request, usage, stored, lambda: Result(b""), 0)
         body = stored.body
-        editor = self._editor(request.target, usage)
+        editor = self._editor(request, usage)
         return Work(request, usage, stored, lambda: parse_document(usage, editor.delete(body, check)), len(body))
 
     def _begin_put(self, request: Request, usage: Usage, stored: Stored | None) -> Work:
         target = request.target
         _check_type(request, _expected_type(target, usage))
-        if len(request.body) > self._limits.document_bytes:
-            raise TooLarge(f"Keep documents to {self._limits.document_bytes} bytes")
+        most = self.body_bytes(target)
+        if len(request.body) > most:
+            raise TooLarge(f"Keep documents to {most} bytes")
         body = request.body
         if target.selector is None:
             self._check_place(request, usage)
@@ -237,23 +255,26 @@ class XcapServer:
             directory = request.base + target.directory
             raise NoParent("PUT the document first: it is not there", directory)
         check_preconditions(request.headers, stored)
-        editor, text = self._editor(target, usage), stored.body
+        editor, text = self._editor(request, usage), stored.body
         return Work(
             request,
             usage,
             stored,
-            lambda: parse_edited(usage, editor.put(text, body), self._limits.document_bytes),
+            lambda: parse_edited(usage, editor.put(text, body), most),
             len(body) + len(text),
         )
 
     def _world_of(self, request: Request) -> World:
-        """The name a client has for us is one of ours."""
+        """The name a client has for us is one of ours. What OpenXCAP lets documents refer to is not followed."""
         world = self._world
+        if request.openxcap:
+            world = replace(world, allow_external_references=True)
         return world if request.base in world.roots else replace(world, roots=(*world.roots, request.base))
 
-    def _editor(self, target: Target, usage: Usage) -> NodeEditor:
-        assert target.selector is not None
-        return NodeEditor(target.selector, usage.namespace, self._limits.bounds, bare_attributes=self._bare)
+    def _editor(self, request: Request, usage: Usage) -> NodeEditor:
+        selector = request.target.selector
+        assert selector is not None
+        return NodeEditor(selector, usage.namespace, self._limits.bounds, openxcap=request.openxcap)
 
     def _check_place(self, request: Request, usage: Usage) -> None:
         """Raise what keeps a document of this name from being there (sections 6.2 and 8.2.1)."""
@@ -297,7 +318,8 @@ def answer(error: XcapError, request: Request | None = None) -> Reply:
     if isinstance(error, Missing) and request is not None:
         error.ancestor = request.base + request.target.node(error.depth)
     if isinstance(error, Conflict):
-        return Reply(error.status, error.headers, error.report(), CONTENT_TYPE)
+        report = error.report(as_path=request is not None and request.openxcap)
+        return Reply(error.status, error.headers, report, CONTENT_TYPE)
     return Reply(error.status, error.headers, f"{error.reason}\n".encode(), "text/plain; charset=utf-8")
 
 
@@ -321,6 +343,9 @@ def _expected_type(target: Target, usage: Usage) -> str:
 
 def _check_type(request: Request, expected: str) -> None:
     """Raise UnsupportedType for a body of another type, NotUtf8 for one said to be in another encoding."""
+    # What must be refused is a type that is said and another. Parts of documents are told by theirs.
+    if request.target.selector is None and says_no_type(request.headers, openxcap=request.openxcap):
+        return
     value = request.headers.get("content-type", "")
     if value.partition(";")[0].strip().lower() != expected:
         raise UnsupportedType(f"Send the body as {expected}", (("Accept", expected),))

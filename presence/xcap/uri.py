@@ -128,13 +128,17 @@ def decode(text: str) -> str:
 def _cut(path: str) -> tuple[list[str], str | None]:
     """Return the segments of the document selector and the node selector, both still encoded.
 
-    %7E is the same as a tilde, and the first separator counts (section 6). Some clients leave out the slash before it.
+    %7E is the same as a tilde, and the first separator counts (section 6). Some clients leave out the slash before it,
+    or behind it.
     """
     segments = path.lstrip("/").split("/")
     for index, segment in enumerate(segments):
-        if segment.endswith(("~~", "%7E", "%7e", "~")) and _TILDE.sub("~", segment).endswith("~~"):
-            glued = _TILDE.sub("~", segment)[:-2]
+        plain = _TILDE.sub("~", segment)
+        if plain.endswith("~~"):
+            glued = plain[:-2]
             return segments[:index] + ([glued] if glued else []), "/".join(segments[index + 1 :])
+        if plain.startswith("~~"):
+            return segments[:index], "/".join((plain[2:], *segments[index + 1 :]))
     return segments, None
 
 

@@ -47,6 +47,9 @@ class Usage:
     directories: ClassVar[frozenset[str]] = frozenset(("",))
     """Where documents may stand: '' is the home directory itself, others end with a slash (section 6.2)."""
 
+    body_bytes: ClassVar[int] = 0
+    """Bytes that documents of it may have where others may have fewer."""
+
     readable_by_all: ClassVar[bool] = False
     """Everybody may read documents in users' trees, without proof of identity."""
     read_only: ClassVar[bool] = False

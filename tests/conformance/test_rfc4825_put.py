@@ -633,15 +633,3 @@ def test_rfc4825_8_2_7_what_is_in_a_document_are_resources(site: Site) -> None:
     site.put(f"{LISTS}/~~/resource-lists/list", '<list name="g"/>')
     assert site.get(f"{LISTS}/~~/resource-lists/list/entry").status == 404
     assert site.get(f"{LISTS}/~~/resource-lists/list/@name").body == b'"g"'
-
-
-# Values without quotes, as OpenXCAP and its clients have them
-
-
-def test_bare_attributes_come_and_go_without_quotes() -> None:
-    with Site(bare_attributes=True) as site:
-        site.put(DOC, "<root xmlns='test-app' n='1'/>")
-        for body, shown in (("coworkers", "coworkers"), ('a"b&c', "a&quot;b&amp;c"), ('"x"', "x"), ("", "")):
-            assert site.put(f"{DOC}/~~/root/@n", body).status == 200
-            assert site.get(f"{DOC}/~~/root/@n").body.decode() == shown
-        assert site.put(f"{DOC}/~~/root/@n", "<").error == "not-xml-att-value"

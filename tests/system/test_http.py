@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
 
 import httpx
 import pytest
@@ -200,3 +201,26 @@ def test_too_many_connections_are_told_so():
             writer.close()
 
     serve(ask)
+
+
+@pytest.mark.parametrize(
+    ("client", "allow", "status"),
+    [
+        ("127.0.0.1", (), 200),
+        ("::1", (), 200),
+        ("::ffff:127.0.0.1", (), 200),
+        ("192.0.2.1", (), 403),
+        ("192.0.2.1", (ip_network("192.0.2.0/24"),), 200),
+        ("198.51.100.1", (ip_network("192.0.2.0/24"),), 403),
+        ("", (), 403),
+        ("192.0.2.1", None, 200),
+    ],
+)
+def test_metrics_are_for_this_machine_and_networks_that_are_allowed(client, allow, status):
+    async def run() -> None:
+        transport = httpx.ASGITransport(app=build_app(Tally(), lambda: True, metrics_for=allow), client=(client, 40000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as asking:
+            assert (await asking.get("/metrics")).status_code == status
+            assert (await asking.get("/healthz")).status_code == 200
+
+    asyncio.run(run())

@@ -210,7 +210,10 @@ def test_a_bad_value_is_named_with_what_is_allowed(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [(("--listen=udp:0.0.0.0:0",), "server.listen"), ((LOOPBACK[0], "--http=0.0.0.0:0"), "http.listen")],
+    [
+        (("--listen=udp:0.0.0.0:0",), "server.listen"),
+        ((LOOPBACK[0], "--http=0.0.0.0:0", "--set=xcap.authentication=none"), "http.listen"),
+    ],
 )
 def test_reachable_from_elsewhere_needs_a_decision(tmp_path: Path, options: tuple[str, ...], key: str):
     line = assert_refused(tmp_path, *options)

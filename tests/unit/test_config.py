@@ -4,7 +4,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from presence.cli.configuration import write_markdown, write_toml
@@ -209,10 +209,17 @@ def test_rfc8760_2_3_no_algorithm_is_offered_twice():
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "[2001:db8::1]"])
 def test_listening_beyond_loopback_wants_to_be_meant(name, host):
     entry = f"udp:{host}:5060" if name == "server.listen" else f"{host}:8080"
-    message = refusal(assignments=[f"{name}={entry}"])
+    given = [f"{name}={entry}", "xcap.authentication=none"]
+    message = refusal(assignments=given)
     assert message.startswith(name)
     assert "server.allow_unauthenticated = true" in message
-    load(assignments=[f"{name}={entry}", "server.allow_unauthenticated=true"])
+    assert "auth.required" in message or "xcap.authentication" in message
+    load(assignments=[*given, "server.allow_unauthenticated=true"])
+
+
+def test_xcap_that_asks_for_proof_is_served_to_other_machines():
+    load(assignments=["http.listen=0.0.0.0:8080"])
+    assert "http.listen" in refusal(assignments=["http.listen=0.0.0.0:8080", "xcap.root="])
 
 
 def test_the_shortest_interval_may_not_be_above_the_longest():
@@ -329,6 +336,7 @@ def test_an_opensips_key_without_effect_is_accepted_and_told_once(setting):
 
 
 @given(st.sampled_from(SETTINGS), st.text(max_size=40))
+@example(next(setting for setting in SETTINGS if setting.name == "xcap_client.user"), "\x7f")
 def test_any_text_is_taken_or_refused_on_one_line(setting, text):
     taken = outcome(Given(setting.name, text, "--set"))
     if isinstance(taken, Config):

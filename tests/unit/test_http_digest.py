@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from presence.http.digest import DigestGuard
 from presence.identity.subscribers import Subscribers
-from presence.sip.digest import DigestAuthority, hash_account
+from presence.sip.digest import DigestAuthority, hash_account, hash_text
 from presence.store.sqlite import SqliteStore
 from presence.store.users import Hashes, add_user
 from presence.values import Aor
@@ -81,6 +81,39 @@ def test_rfc7616_3_4_6_credentials_for_another_target_are_400(store: SqliteStore
     assert (again.status_code, "stale=true" in again.headers["www-authenticate"]) == (401, True)
     (garbage,) = ask(app, ("GET", "/a"), headers={"authorization": 'Digest "'})
     assert garbage.status_code == 400
+
+
+def test_a_node_selector_in_credentials_need_not_be_escaped(store: SqliteStore) -> None:
+    path = '/users/sip:bob@example.com/index/~~/lists/list[@name="friends"]/@name'
+    app = guard(store)
+    (asked,) = ask(app, ("GET", "/"))
+    nonce = asked.headers["www-authenticate"].partition('nonce="')[2].partition('"')[0]
+    ha1, ha2 = hash_account("MD5", "bob", "example.com", "zanzibar"), hash_text("MD5", f"GET:{path}")
+    response = hash_text("MD5", f"{ha1}:{nonce}:00000001:c:auth:{ha2}")
+    for uri, status in ((path, 200), (path[:-4] + "uri", 400), (path + '", nc="2', 400)):
+        given = (
+            f'Digest username="bob", realm="example.com", nonce="{nonce}", uri="{uri}", response="{response}", '
+            'qop=auth, nc=00000001, cnonce="c"'
+        )
+        assert serve_raw(app, path, given) == status
+
+
+def serve_raw(app: DigestGuard, path: str, authorization: str) -> int:
+    """Return the status of a GET whose target comes as it is, which httpx would escape."""
+    sent: list[dict[str, object]] = []
+
+    async def run() -> None:
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: object) -> None:
+            sent.append(message)  # type: ignore[arg-type]
+
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await app({**scope, "headers": [(b"authorization", authorization.encode())]}, receive, send)  # type: ignore[arg-type]
+
+    asyncio.run(run())
+    return int(sent[0]["status"])  # type: ignore[call-overload]
 
 
 def test_a_database_that_cannot_be_read_lets_nobody_in(store: SqliteStore) -> None:

@@ -29,6 +29,8 @@ class PresContent(SchemaUsage):
     root = "content"
     directories = frozenset(("", "oma_status-icon/"))
     readable_by_all = True
+    # In base64, with a line break behind each 64 of its characters, and some for what stands around it.
+    body_bytes = PICTURE_BYTES_MOST * 4 // 3 * 66 // 64 + 4096
 
     def validate(self, tree: etree._Element) -> None:
         """Raise a `Conflict` unless it holds one picture of a type browsers show, in base64, and not too large."""

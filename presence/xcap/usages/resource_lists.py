@@ -8,7 +8,7 @@ from lxml import etree
 
 from presence.xcap.anchor import is_http
 from presence.xcap.errors import ConstraintFailure, Exists, UniquenessFailure
-from presence.xcap.place import field
+from presence.xcap.place import field, path
 from presence.xcap.schema import SchemaUsage
 
 NAMESPACE: Final = "urn:ietf:params:xml:ns:resource-lists"
@@ -62,7 +62,7 @@ def _repeated(parent: etree._Element, name: str, attribute: str, namespace: str)
         if value in seen and len(found) < EXISTS_MOST:
             # Another URI would be another thing; another name is as good.
             others = _other_names(value, count) if name == "list" else ()
-            found.append(Exists(field(child, attribute, namespace), others))
+            found.append(Exists(field(child, attribute, namespace), others, path(child, attribute)))
         elif value is not None:
             seen.add(value)
     return found

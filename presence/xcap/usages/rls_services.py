@@ -13,7 +13,7 @@ from presence.xcap.anchor import is_http, read_anchor
 from presence.xcap.canonical import canonical_uri
 from presence.xcap.documents import Key
 from presence.xcap.errors import ConstraintFailure, Exists, UniquenessFailure
-from presence.xcap.place import field
+from presence.xcap.place import field, path
 from presence.xcap.schema import SchemaUsage
 from presence.xcap.services import AUID, NAMESPACE, Services, read_services, write_alone
 from presence.xcap.usage import World
@@ -62,7 +62,7 @@ class RlsServices(SchemaUsage):
             uri = canonical_uri(service.get("uri", "").strip())
             if uri in own or self._is_taken(uri, key, world):
                 others = self._free_uris(uri, own, key, world)
-                exists.append(Exists(field(service, "uri", self.namespace), others))
+                exists.append(Exists(field(service, "uri", self.namespace), others, path(service, "uri")))
             if len(exists) >= EXISTS_MOST:
                 break
             own.add(uri)
