@@ -4,9 +4,10 @@
     python bench/bench_privacy.py --watchers 1000     # in small
     python bench/bench_privacy.py views change edit   # by name
 
-views: one PUBLISH for a presentity whose watchers are in five classes; what /metrics counts, and the time until the last
-NOTIFY. change: new rules for all of them, from the PUT until the last NOTIFY, and how long anybody else had to wait meanwhile.
-edit: new rules for one watcher by each of the ways documents come, from their being written to the NOTIFY.
+views: one PUBLISH for a presentity whose watchers are in five classes; what /metrics counts, and the time until the
+last NOTIFY. change: new rules for all of them, from the PUT until the last NOTIFY, and how long anybody else had to
+wait meanwhile. edit: new rules for one watcher by each of the ways documents come, from their being written to the
+NOTIFY.
 """
 
 import argparse
@@ -273,8 +274,8 @@ def measure_edit(site: Site, count: int, runs: int) -> None:
 
 def show(what: str, took: list[float]) -> None:
     """Print times: median, least, greatest."""
-    numbers = (statistics.median(took), min(took), max(took))
-    print(f"{what}: {' '.join(f'{number * 1e3:.1f}' for number in numbers)} ms (median, least, greatest of {len(took)})")
+    numbers = " ".join(f"{number * 1e3:.1f}" for number in (statistics.median(took), min(took), max(took)))
+    print(f"{what}: {numbers} ms (median, least, greatest of {len(took)})")
 
 
 MEASURES = {"views": (measure_views, 5), "change": (measure_change, 5), "edit": (measure_edit, 100)}
