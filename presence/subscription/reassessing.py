@@ -39,6 +39,8 @@ class Case(NamedTuple):
     decision: Decision
     changes: int
     """How many changes of rules it knows of."""
+    stored: bool = False
+    """Whether an earlier decision is stored already, which the subscription does not have."""
 
 
 class Reassessing:
@@ -256,6 +258,9 @@ class Reassessing:
         decision, package = case.decision, resource.package
         if decision.status is SubscriptionStatus.TERMINATED:
             writes = self._ending.removal(case.slot, self._ending.refusal(decision))
+        elif package.authorised and not case.stored and self._verdicts.says_the_same(case.slot, decision):
+            # Another view, which no column has.
+            writes = []
         else:
             writes = [self._book.key(case.slot).judge(decision.status, decision.reason)]
         if package.authorised:
@@ -293,7 +298,8 @@ class Reassessing:
             return False
         decision = self._decide(resource, case.owner) if case.changes != self._changes else case.decision
         if decision != case.decision:
-            self._submit(resource, [case._replace(decision=decision, changes=self._changes)], self._clock())
+            case = case._replace(decision=decision, changes=self._changes, stored=True)
+            self._submit(resource, [case], self._clock())
             return True
         if self._verdicts.apply(slot, decision):
             self._notify.tell(slot, resource)

@@ -277,6 +277,21 @@ def test_a_view_that_changes_is_told_when_it_shows_something_else(net, alice, bo
     assert len(watch.notifies) == 3
 
 
+def test_a_view_that_changes_is_decided_about_once(net, alice, bob, monkeypatch):
+    write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
+    watch = bob.subscribe()
+    heard: list[str] = []
+    net.node.awaiting.decided.changed.append(lambda presentity, package: heard.append(presentity.uri))
+    submit, written = net.store.submit, []
+    monkeypatch.setattr(net.store, "submit", lambda writes, done: (written.extend(writes), submit(writes, done)))
+    write(net, ruleset(allow("bob", show=SHOW_NOTES)))
+    net.advance(1.0)
+    assert NOTE in watch.body
+    assert heard == [], "what the server writes itself is nobody else's decision"
+    # Neither table says what a view shows.
+    assert [name for name, _ in written if name.endswith("_judge")] == ["watchers_judge"]
+
+
 def test_polite_blocking_and_back(net, alice, bob):
     write(net, ruleset(allow("bob")))
     watch = bob.subscribe()
