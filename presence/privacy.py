@@ -1,6 +1,7 @@
 """Who may watch, and what follows when that changes: the policy built from the settings."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from presence._fastcore import Fanout
 from presence.awaiting import build_access
@@ -8,6 +9,7 @@ from presence.config import Config
 from presence.events.registry import Registry
 from presence.policy.decision import BLOCK, CONFIRM, NO_RULE, OPEN, Policy
 from presence.policy.rulebook import DEFAULTS, Guard, Rulebook
+from presence.policy.rules import Rules
 from presence.store.base import Store
 from presence.subscription.book import Book
 from presence.subscription.ending import Ending
@@ -22,6 +24,11 @@ from presence.xcap.references import Lists
 
 DIALOG_RULES = ("org.openxcap.dialog-rules", "dialog-rules")
 DIALOG_NAMESPACES = ("http://openxcap.org/ns/dialog-rules", "urn:ietf:params:xml:ns:dialog-rules")
+
+ELSEWHERE_ABOVE = 32 * 1024
+"""Bytes of a document that is compiled elsewhere: its rules take some milliseconds."""
+
+Elsewhere = Callable[[Callable[[], Rules | None], Callable[[Rules | None], None]], None]
 
 
 class Privacy:
@@ -40,6 +47,8 @@ class Privacy:
         self._access = build_access(config)
         self._clock = clock
         self._registry = registry
+        self.elsewhere: Elsewhere | None = None
+        """Calls what takes long in another thread and hands on what it returns, here; None where there is none."""
         self._reassessing: Reassessing | None = None
         self._rulebook: Rulebook | None = None
         if config.server.policy == "open" or config.presence_xml.force_active:
@@ -97,8 +106,22 @@ class Privacy:
         self._documents.resets.append(self._reassessing.everything_changed)
 
     def _changed(self, change: Change) -> None:
-        if self._reassessing is not None:
-            self._reassessing.document_changed(change.key.auid, change.key.owner, change.key)
+        if self._reassessing is None or self._rulebook is None:
+            return
+        (auid, owner, _), after = change.key, change.after
+        large = after is not None and len(after.body) > ELSEWHERE_ABOVE and self._rulebook.packages_of(auid)
+        if self.elsewhere is None or after is None or owner is None or not large:
+            self._reassessing.document_changed(auid, owner, change.key)
+            return
+        # The old rules show nobody anything from now on; who asks meanwhile has the new ones compiled here.
+        self._reassessing.hold(auid, owner)
+        compiling = partial(self._rulebook.compile_ahead, after.body, auid)
+        self.elsewhere(compiling, partial(self._compiled, change, after.body))
+
+    def _compiled(self, change: Change, body: bytes, rules: Rules | None) -> None:
+        if self._reassessing is not None and self._rulebook is not None:
+            with self._rulebook.adopting(body, change.key.auid, rules):
+                self._reassessing.document_changed(change.key.auid, change.key.owner, change.key)
 
     @property
     def busy(self) -> bool:

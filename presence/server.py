@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from presence import logbook
 from presence._fastcore import Message
@@ -36,6 +37,8 @@ IDLE_CHECK_S = 10.0
 
 GC_THRESHOLDS = (10_000, 5, 5_000)
 """When the collector looks: after more new objects than one tick makes, and hardly ever at all there are."""
+
+Result = TypeVar("Result")
 
 LATE_CHECK_S = 1.0
 """How often connections are looked at that owe a handshake or a message, and certificates that may have changed."""
@@ -71,6 +74,7 @@ class Server:
         journal = logbook.Journal(self._log, self.clock.now)
         self.node.observe(journal)
         self.node.documents.faulted = lambda error: journal.faulted(error, "")
+        self.node.privacy.elsewhere = self._call_elsewhere
         self._serve_xcap(lambda error: journal.faulted(error, ""))
         self.tally.refreshers.append(self._count)
         self.tally.gauges["unfolded"] = lambda: {(): float(self._store.unfolded)}
@@ -205,6 +209,14 @@ class Server:
     def _missing(self, query: str, row_id: int) -> None:
         self.node.missing(query, row_id)
         self._wake()
+
+    def _call_elsewhere(self, call: Callable[[], Result], done: Callable[[Result], None]) -> None:
+        def called(future: "asyncio.Future[Result]") -> None:
+            if not future.cancelled():
+                done(future.result())
+                self._wake()
+
+        self._loop.run_in_executor(None, call).add_done_callback(called)
 
     def _wake(self) -> None:
         """Do the rest of the work at the end of this turn of the loop, once."""

@@ -61,6 +61,8 @@ class _Builder:
         self.root = Element("", "", {})
         self._open = [self.root]
         self._left = most_elements
+        self._names: dict[str, tuple[str, str]] = {}
+        """Namespace and name by what expat says; a document has few."""
 
     def listen(self, expat: XMLParserType) -> None:
         expat.buffer_text = True
@@ -74,14 +76,21 @@ class _Builder:
             raise BadRequest("Too Many Elements in XML Body")
         if len(self._open) > MAX_DEPTH:
             raise BadRequest(f"XML Nested Deeper than {MAX_DEPTH} Elements")
+        name = self._names.get(qualified) or self._part(qualified)
+        for key in attributes:
+            if _PART in key:
+                attributes = {key: value for key, value in attributes.items() if _PART not in key}
+                break
+        element = Element(*name, attributes)
+        self._open[-1].children.append(element)
+        self._open.append(element)
+
+    def _part(self, qualified: str) -> tuple[str, str]:
         if len(qualified) > MAX_NAME:
             raise BadRequest("Name Too Long in XML Body")
         namespace, _, name = qualified.rpartition(_PART)
-        if attributes:
-            attributes = {key: value for key, value in attributes.items() if _PART not in key}
-        element = Element(namespace, name, attributes)
-        self._open[-1].children.append(element)
-        self._open.append(element)
+        self._names[qualified] = namespace, name
+        return namespace, name
 
     def _end(self, _: str) -> None:
         self._open.pop()

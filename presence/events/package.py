@@ -1,7 +1,8 @@
 """What the framework asks of an event package (RFC 6665 section 5); it knows none by name."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from presence._fastcore import Message
 from presence.values import Aor, Publication
@@ -21,6 +22,9 @@ class EventPackage(Protocol):
     """True when the privacy policy decides about each watcher (`Withholding`)."""
     watches: str
     """For a template package such as presence.winfo the package whose watchers are its state, else ''."""
+
+    def __hash__(self) -> int:
+        """There is one of each, which stays what it is as long as the server runs."""
 
     def read(self, content_type: str, body: bytes) -> object:
         """Check a published body and return what `compose` wants to have of it.
@@ -166,3 +170,49 @@ class Narrating(Protocol):
         `source` returns what its state is made of: the running watchers (`WatcherRecord`) for a template package,
         else the publications, oldest first.
         """
+
+
+# To look whether a package has something beside costs ten microseconds; packages are few, and stay as they are.
+_KNOWN: Final = 64
+
+
+@lru_cache(_KNOWN)
+def absorbing(package: EventPackage) -> Absorbing | None:
+    """Return the package as one that absorbs what is published, None when it is none."""
+    return package if isinstance(package, Absorbing) else None
+
+
+@lru_cache(_KNOWN)
+def addressing(package: EventPackage) -> Addressing | None:
+    """Return the package as one that says whom a SUBSCRIBE asks about, None when it is none."""
+    return package if isinstance(package, Addressing) else None
+
+
+@lru_cache(_KNOWN)
+def sparing(package: EventPackage) -> Sparing | None:
+    """Return the package as one that knows who needs no NOTIFY, None when it is none."""
+    return package if isinstance(package, Sparing) else None
+
+
+@lru_cache(_KNOWN)
+def selecting(package: EventPackage) -> Selecting | None:
+    """Return the package as one whose subscribers choose, None when it is none."""
+    return package if isinstance(package, Selecting) else None
+
+
+@lru_cache(_KNOWN)
+def parting(package: EventPackage) -> Parting | None:
+    """Return the package as one that tells of what has ended, None when it is none."""
+    return package if isinstance(package, Parting) else None
+
+
+@lru_cache(_KNOWN)
+def paced(package: EventPackage) -> Paced | None:
+    """Return the package as one whose NOTIFYs have a pace, None when it is none."""
+    return package if isinstance(package, Paced) else None
+
+
+@lru_cache(_KNOWN)
+def narrating(package: EventPackage) -> Narrating | None:
+    """Return the package as one whose subscribers each have documents of their own, None when it is none."""
+    return package if isinstance(package, Narrating) else None

@@ -3,7 +3,8 @@
 What decides is looked at anew with each question and costs microseconds: a document is compiled once per version.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from presence.document.sphere import sphere_of
@@ -95,6 +96,8 @@ class Rulebook:
         self._in_list = in_list
         self._published = published
         self._compiled: dict[tuple[Aor, tuple[str, ...]], Rules] = {}
+        self._ahead: dict[tuple[bytes, tuple[str, ...]], Rules] = {}
+        """Large documents that were compiled elsewhere, until they are asked for."""
         self._spheres: dict[Aor, str | None] = {}
         """Of those presentities whose publications are followed."""
 
@@ -151,12 +154,33 @@ class Rulebook:
             return None
         compiled = []
         for body in bodies:
+            ahead = self._ahead.get((body, guard.namespaces)) if self._ahead else None
             try:
-                compiled.append(compile_rules(body, guard.namespaces))
+                compiled.append(compile_rules(body, guard.namespaces) if ahead is None else ahead)
             except SipError:
                 # Nobody can say whom it would have let in: it lets in nobody, and is a document all the same.
                 continue
         return join_rules(compiled)
+
+    def compile_ahead(self, body: bytes, auid: str) -> Rules | None:
+        """Compile a document, in whatever thread, for `adopting`; None when that cannot be done."""
+        try:
+            return compile_rules(body, self._namespaces_of(auid))
+        except SipError:
+            return None
+
+    @contextmanager
+    def adopting(self, body: bytes, auid: str, rules: Rules | None) -> Iterator[None]:
+        """Take what `compile_ahead` returned for what a document says, while that is asked for."""
+        if rules is not None:
+            self._ahead[body, self._namespaces_of(auid)] = rules
+        try:
+            yield
+        finally:
+            self._ahead.clear()
+
+    def _namespaces_of(self, auid: str) -> tuple[str, ...]:
+        return next((guard.namespaces for guard in self._guards.values() if auid in guard.usages), (PRES_RULES,))
 
     # ---- what changes ----
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
-from presence.events.package import Absorbing, EventPackage, Parting
+from presence.events.package import EventPackage, absorbing, parting
 from presence.publication.holding import Holding, Resource
 from presence.values import Aor, Publication
 
@@ -49,8 +49,9 @@ class Composing:
 
     def part(self, package: EventPackage | None, resource: Resource, publication: Publication) -> None:
         """Let the next document tell that a publication has ended, where the package wants that."""
-        if isinstance(package, Parting):
-            document = package.parting(resource[1], publication.document)
+        parts = None if package is None else parting(package)
+        if parts is not None:
+            document = parts.parting(resource[1], publication.document)
             if document is not None:
                 farewell = Publication(publication.received_at, publication.order, "", b"", document)
                 self._parting.setdefault(resource, []).append(farewell)
@@ -65,6 +66,7 @@ class Composing:
 
 def absorbed(package: EventPackage | None, old: Publication | None, body: bytes) -> bytes:
     """Return the body that is held of a PUBLISH; raises BadRequest."""
-    if isinstance(package, Absorbing):
-        return package.absorb(None if old is None else old.document, body)
+    absorbs = absorbing(package)
+    if absorbs is not None:
+        return absorbs.absorb(None if old is None else old.document, body)
     return body

@@ -16,7 +16,7 @@ from presence.errors import (
     UnknownEntityTag,
     UnsupportedMediaType,
 )
-from presence.events.package import EventPackage, Heeding, Sparing
+from presence.events.package import EventPackage, Heeding, sparing
 from presence.events.registry import Registry
 from presence.publication.composing import Composing, Composition, absorbed
 from presence.publication.holding import Holding, Limits, Resource
@@ -172,7 +172,8 @@ class Compositor:
             document = old.document
         else:
             document = package.read(content_type, body)
-        sender = package.sender(request) if isinstance(package, Sparing) else ""
+        spares = sparing(package)
+        sender = "" if spares is None else spares.sender(request)
         return Publication(now, self.holding.next_order(), content_type, body, document, sender=sender)
 
     def _insert(self, transaction: ServerTransaction, resource: Resource, new: Publication, expires_s: int) -> None:

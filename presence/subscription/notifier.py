@@ -13,7 +13,7 @@ from presence.errors import (
     Unavailable,
     UnknownSubscription,
 )
-from presence.events.package import Addressing, EventPackage
+from presence.events.package import EventPackage, addressing
 from presence.events.registry import Registry
 from presence.policy.decision import Policy
 from presence.sip.endpoint import ServerTransaction
@@ -110,10 +110,9 @@ class Notifier:
             if not slot:
                 raise NotFound
             return self._notify.resource_of(slot).presentity
-        if isinstance(package, Addressing):
-            presentity = package.subscribed(request, self._limits.home)
-        else:
-            presentity = read_address(request, self._limits.home)
+        asks = addressing(package)
+        home = self._limits.home
+        presentity = read_address(request, home) if asks is None else asks.subscribed(request, home)
         if self._limits.domains and presentity.domain not in self._limits.domains:
             raise NotFound
         return presentity

@@ -5,7 +5,7 @@ from sys import intern
 from typing import Any
 
 from presence._fastcore import Fanout
-from presence.events.package import EventPackage, Narrating, Narrator, Paced, Pointing, Withholding
+from presence.events.package import EventPackage, Narrator, Pointing, Withholding, narrating, paced
 from presence.events.registry import Registry
 from presence.events.winfo import WatcherList
 from presence.policy.decision import FILTERED, POLITE, UNDECIDED, WHOLE, Decision
@@ -91,13 +91,14 @@ class Notify:
         resources = self._resources[package.name]
         resource = resources.get(presentity)
         if resource is None:
-            gid = self._table.add_group(package.name.encode(), individual=isinstance(package, Narrating))
+            narrates = narrating(package)
+            gid = self._table.add_group(package.name.encode(), individual=narrates is not None)
             self._templates += bool(package.watches)
             # One string for all presentities of a domain.
             presentity = Aor(presentity.username, intern(presentity.domain))
             resource = resources[presentity] = Resource(package, presentity, gid)
-            if isinstance(package, Narrating):
-                resource.narrator = package.narrate(presentity, lambda: self._source(package, presentity))
+            if narrates is not None:
+                resource.narrator = narrates.narrate(presentity, lambda: self._source(package, presentity))
             while len(self._by_gid) <= gid:
                 self._by_gid.append(None)
             self._by_gid[gid] = resource
@@ -249,8 +250,9 @@ class Notify:
     def _keep_quiet(self, resource: Resource, now: float) -> None:
         """Tell the next change of a resource no sooner than the configured interval (RFC 3856 section 6.10)."""
         interval_s = self._interval_s
-        if isinstance(resource.package, Paced):
-            interval_s = max(interval_s, resource.package.interval_s)
+        pace = paced(resource.package)
+        if pace is not None:
+            interval_s = max(interval_s, pace.interval_s)
         if interval_s:
             self._quiet_until[resource] = now + interval_s
 

@@ -39,6 +39,8 @@ class Case(NamedTuple):
     decision: Decision
     changes: int
     """How many changes of rules it knows of."""
+    stored: bool = False
+    """Whether an earlier decision is stored already, which the subscription does not have."""
 
 
 class Reassessing:
@@ -96,10 +98,20 @@ class Reassessing:
 
     def decide_again(self, presentity: Aor, package: str) -> None:
         """Decide again about the watchers of a presentity: something but its rules is another."""
-        for name in (package, *(template.name for template in self._registry.templates_of(package))):
-            resource = self._notify.find((name, presentity))
-            if resource is not None:
-                self._begin(resource)
+        for resource in self._concerned(presentity, package):
+            self._begin(resource)
+
+    def _concerned(self, presentity: Aor, package: str) -> list[Resource]:
+        names = (package, *(template.name for template in self._registry.templates_of(package)))
+        found = (self._notify.find((name, presentity)) for name in names)
+        return [resource for resource in found if resource is not None]
+
+    def hold(self, auid: str, owner: Aor) -> None:
+        """Let nothing leave by rules that are others by now; `document_changed` follows."""
+        self._rulebook.forget(owner)
+        for package in self._rulebook.packages_of(auid):
+            for resource in self._concerned(owner, package):
+                self._hold(resource)
 
     def document_changed(self, auid: str, owner: Aor | None, key: object) -> None:
         """Hear that a document was written, changed or deleted."""
@@ -147,12 +159,15 @@ class Reassessing:
         elif package.authorised or package.watches:
             self._table.guard_group(resource.gid, True)
 
-    def _begin(self, resource: Resource) -> None:
+    def _hold(self, resource: Resource) -> None:
         self._changes += 1
         self._table.hold_group(resource.gid)
         for slot, gid in self._notify.finals.items():
             if gid == resource.gid:
                 self._table.withdraw(slot)
+
+    def _begin(self, resource: Resource) -> None:
+        self._hold(resource)
         self._watch(resource, True)
         self._work[resource] = iter(self._table.group_slots(resource.gid))
 
@@ -256,6 +271,9 @@ class Reassessing:
         decision, package = case.decision, resource.package
         if decision.status is SubscriptionStatus.TERMINATED:
             writes = self._ending.removal(case.slot, self._ending.refusal(decision))
+        elif package.authorised and not case.stored and self._verdicts.says_the_same(case.slot, decision):
+            # Another view, which no column has.
+            writes = []
         else:
             writes = [self._book.key(case.slot).judge(decision.status, decision.reason)]
         if package.authorised:
@@ -293,7 +311,8 @@ class Reassessing:
             return False
         decision = self._decide(resource, case.owner) if case.changes != self._changes else case.decision
         if decision != case.decision:
-            self._submit(resource, [case._replace(decision=decision, changes=self._changes)], self._clock())
+            case = case._replace(decision=decision, changes=self._changes, stored=True)
+            self._submit(resource, [case], self._clock())
             return True
         if self._verdicts.apply(slot, decision):
             self._notify.tell(slot, resource)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from presence._fastcore import Message
 from presence.errors import IntervalTooBrief, NotAcceptable
-from presence.events.package import EventPackage, Selecting
+from presence.events.package import EventPackage, selecting
 from presence.policy.decision import Decision
 from presence.policy.watcherinfo import WatcherAccess
 from presence.sip.content import read_body
@@ -131,8 +131,9 @@ def read_selection(request: Message, package: EventPackage, kept: bytes = b"") -
         and not _accepts(package.content_type, tuple(request.values("Accept")))
     ):
         raise NotAcceptable(headers=(("Accept", package.content_type),))
-    if not isinstance(package, Selecting):
+    selects = selecting(package)
+    if selects is None:
         read_body(request, ())
         return b""
-    body = read_body(request, package.selectable)
-    return package.select(parse_token_params(request.header("Event") or "")[1], body, kept)
+    body = read_body(request, selects.selectable)
+    return selects.select(parse_token_params(request.header("Event") or "")[1], body, kept)

@@ -1,7 +1,7 @@
 """What a decision does to a running subscription that goes on."""
 
 from presence._fastcore import Fanout
-from presence.policy.decision import Decision
+from presence.policy.decision import ALLOW, CONFIRM, POLITE, POLITE_BLOCK, Decision
 from presence.subscription.giveup import GiveUp
 from presence.subscription.machine import Input, decide_transition
 from presence.subscription.notify import Notify
@@ -23,6 +23,12 @@ class Verdicts:
             return False
         resource = self._notify.resource_by(facts.group)
         return bool(facts.view == self._notify.number(resource, decision))
+
+    def says_the_same(self, slot: int, decision: Decision) -> bool:
+        """Whether the row of a running subscription has the status and the reason of a decision."""
+        facts = self._table.facts(slot)
+        has = CONFIRM if facts.pending else POLITE_BLOCK if facts.view == POLITE else ALLOW
+        return (has.status, has.reason) == (decision.status, decision.reason)
 
     def apply(self, slot: int, decision: Decision) -> bool:
         """Let a subscription have it and tell the presentity; return whether that is news to the watcher."""

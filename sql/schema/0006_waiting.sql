@@ -34,7 +34,9 @@ CREATE TRIGGER watchers_added BEFORE INSERT ON watchers WHEN NEW.decided IS NULL
         ON old.presentity_uri = NEW.presentity_uri AND old.watcher_username = NEW.watcher_username
         AND old.watcher_domain = NEW.watcher_domain AND old.event = NEW.event;
 END;
-CREATE TRIGGER watchers_changed AFTER UPDATE OF status, reason ON watchers WHEN NEW.decided IS OLD.decided BEGIN
+-- The server writes the same decision again when rules show something else.
+CREATE TRIGGER watchers_changed AFTER UPDATE OF status, reason ON watchers
+WHEN NEW.decided IS OLD.decided AND (NEW.status IS NOT OLD.status OR NEW.reason IS NOT OLD.reason) BEGIN
     INSERT INTO watchers_changes (
         presentity_uri, watcher_username, watcher_domain, event,
         status, waiting_id, shown_uri, display_name, subscribed_at

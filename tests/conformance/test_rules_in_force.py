@@ -1,5 +1,8 @@
 """Rules act at once and on every path to a watcher (RFC 4745, RFC 5025, RFC 6665 section 4.2.2)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import sip
 from net import Agent, Network, Subscription
@@ -18,6 +21,8 @@ from ruling import (
     ruleset,
     write,
 )
+
+from presence import privacy
 
 NOTE = "on the phone"
 BOB = one("sip:bob@example.com")
@@ -275,6 +280,50 @@ def test_a_view_that_changes_is_told_when_it_shows_something_else(net, alice, bo
     # A relationship that is not said may be seen: nothing else is shown.
     write(net, ruleset(allow("bob", show=f"{SHOW_SERVICES}<pr:provide-relationship>true</pr:provide-relationship>")))
     assert len(watch.notifies) == 3
+
+
+def test_a_view_that_changes_is_decided_about_once(net, alice, bob, monkeypatch):
+    write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
+    watch = bob.subscribe()
+    heard: list[str] = []
+    net.node.awaiting.decided.changed.append(lambda presentity, package: heard.append(presentity.uri))
+    submit, written = net.store.submit, []
+    monkeypatch.setattr(net.store, "submit", lambda writes, done: (written.extend(writes), submit(writes, done)))
+    write(net, ruleset(allow("bob", show=SHOW_NOTES)))
+    net.advance(1.0)
+    assert NOTE in watch.body
+    assert heard == [], "what the server writes itself is nobody else's decision"
+    # Neither table says what a view shows.
+    assert [name for name, _ in written if name.endswith("_judge")] == ["watchers_judge"]
+
+
+def test_old_rules_show_nothing_while_a_large_document_is_compiled_elsewhere(net, alice, bob, monkeypatch):
+    calls: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+    net.node.privacy.elsewhere = lambda call, done: calls.append((call, done))
+    monkeypatch.setattr(privacy, "ELSEWHERE_ABOVE", 100)
+    write(net, ruleset(allow("bob")))
+    calls.pop()
+    watch = bob.subscribe()
+    assert NOTE in watch.body
+    write(net, ruleset(allow("bob", show=SHOW_SERVICES)))
+    publication = alice.publication()
+    publication.publish(body=sip.pidf("secret"))
+    net.advance(1.0)
+    assert "secret" not in "".join(notify.body.decode() for notify in watch.notifies)
+    call, done = calls.pop()
+    done(call())
+    net.advance(0.1)
+    assert "<basic>open</basic>" in watch.body
+    assert NOTE not in watch.body
+    assert "secret" not in watch.body
+    # One that has been overtaken by another is compiled here.
+    write(net, ruleset(allow("bob", show=SHOW_NOTES)))
+    write(net, ruleset(rule("polite-block", BOB)))
+    for call, done in calls:
+        done(call())
+    net.advance(0.1)
+    assert rows(net) == [(1, "polite-block")]
+    assert "secret" not in "".join(notify.body.decode() for notify in watch.notifies)
 
 
 def test_polite_blocking_and_back(net, alice, bob):
