@@ -58,6 +58,8 @@ class History:
         self.watches: list[Subscription] = []
         self.left: list[Subscription] = []
         """Those that asked to end. The last NOTIFY may die in a crash; who then asks again begins anew."""
+        self.ended: list[Subscription] = []
+        """Those whose end may have been on its way when the server crashed."""
         self.failed: set[Agent] = set()
         """Watchers that refused a NOTIFY: what was in it they may not know until they ask."""
 
@@ -194,6 +196,8 @@ class History:
         self.pass_ends()
         missed = self.failed | self.net.cut_off
         for watch in self.watches:
+            if watch in self.ended:
+                continue
             sure = watch.alive and watch.agent not in missed and not lapsed(watch)
             if sure and watch.event != "presence.winfo":
                 assert texts(watch.newest) == self.shown(watch), f"{watch.agent.name} before asking"

@@ -53,6 +53,10 @@ class RuledHistory(History):
         self.acknowledged.add(body)
         self.seen["rules written"] += 1
 
+    def crash(self) -> None:
+        self.ended += [watch for watch in self.watches if watch.alive and self.handling(watch.agent) == "block"]
+        super().crash()
+
     def settle_rules(self, body: bytes | None, error: Exception | None) -> None:
         if error is None:
             self.acknowledged = {body}
