@@ -14,14 +14,19 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from hashlib import sha1
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import presence._fastcore
 from fuzz.targets import TARGETS
 
 REGRESSIONS = Path(__file__).parent / "regressions"
 LIBRARY = presence._fastcore.__file__
+COUNTERS = 1 << 16
+"""As many as `coverage.c` has."""
 
 
 def begin_coverage(name: str) -> None:
@@ -29,6 +34,34 @@ def begin_coverage(name: str) -> None:
     import atheris.core_with_libfuzzer as engine
 
     assert ctypes.CDLL(LIBRARY).coverage_begin(os.fsencode(engine.__file__)), "atheris has no libFuzzer"
+    if TARGETS[name].python:
+        sys.settrace(count_lines(TARGETS[name].python))
+
+
+def count_lines(files: tuple[str, ...]) -> Callable[[FrameType, str, Any], Any]:
+    """Return what counts each line of some files of Python, for what has its decisions there."""
+    library = ctypes.CDLL(LIBRARY)
+    library.coverage_counters.restype = ctypes.POINTER(ctypes.c_uint8)
+    counters = library.coverage_counters()
+    folder = str(Path(presence.__file__).resolve().parent)
+    wanted = tuple(os.path.join(folder, file) for file in files)
+    numbers: dict[tuple[str, int], int] = {}
+    chosen: dict[str, bool] = {}
+
+    def count(frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            line = (frame.f_code.co_filename, frame.f_lineno)
+            number = numbers.setdefault(line, COUNTERS - 1 - len(numbers))
+            counters[number] = (counters[number] + 1) & 255
+        return count
+
+    def enter(frame: FrameType, event: str, arg: Any) -> Any:
+        name = frame.f_code.co_filename
+        if name not in chosen:
+            chosen[name] = os.path.realpath(name).startswith(wanted)
+        return count if chosen[name] else None
+
+    return enter
 
 
 def fuzz(name: str, how_long: str, corpus: Path) -> None:

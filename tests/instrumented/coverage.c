@@ -78,6 +78,9 @@ __attribute__((visibility("default"))) int coverage_begin(const char *path) {
     return 1;
 }
 
+/* The counters, of which those from the end on are for lines of Python. */
+__attribute__((visibility("default"))) uint8_t *coverage_counters(void) { return counters; }
+
 /* Write where the blocks reached so far begin, as offsets in the library; return how many. */
 __attribute__((visibility("default"))) uint32_t coverage_reached(uint64_t *offsets, uint32_t room) {
     uint32_t count = 0;

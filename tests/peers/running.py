@@ -61,7 +61,9 @@ class Server:
             assert self._process.poll() is None, self.log
             assert monotonic() < give_up_at, self.log
             sleep(0.005)
-        self._listening = json.loads(ready.read_text())["sip"]
+        listening = json.loads(ready.read_text())
+        self._listening = listening["sip"]
+        self.http = f"http://{listening['http'][0]}"
         self.port = self.port_of("udp")
 
     def port_of(self, transport: str) -> int:

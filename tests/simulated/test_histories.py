@@ -4,6 +4,7 @@ import os
 
 import pytest
 from histories import History
+from ruled import RuledHistory
 
 HISTORIES = int(os.environ.get("PRESENCE_HISTORIES", "400"))
 
@@ -11,3 +12,8 @@ HISTORIES = int(os.environ.get("PRESENCE_HISTORIES", "400"))
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_every_watcher_knows_the_newest_state_in_the_end(seed: int) -> None:
     History(seed).run()
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES // 4))
+def test_every_watcher_knows_what_the_rules_allow_in_the_end(seed: int) -> None:
+    RuledHistory(seed).run()

@@ -4,13 +4,26 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+import ruling
 import sip
 from net import Agent, Network, Subscription
 
 from presence._fastcore import Fanout, Publications, ServerTransactions, Wheel
+from presence.values import Aor
+from presence.xcap.references import Lists
 
-PLACES = 1000
 SETTINGS = ("presence.max_expires_subscribe=120", "presence.max_expires_publish=120", "server.timer_t1_ms=100")
+RULED = ("server.policy=rules", "presence.enable_sphere_check=true", f"xcap.uris={ruling.ROOT}")
+CONDITIONS = (
+    "",
+    "<cp:sphere value='work'/>",
+    "<cp:validity><cp:from>2023-11-14T22:00:00Z</cp:from><cp:until>2023-11-14T22:20:00Z</cp:until></cp:validity>",
+    ruling.in_list("friends"),
+)
+"""One that always holds, those that depend on publications, on the time and on other documents."""
+CACHES = ("_shelves", "_compiled")
+"""Documents, lists and rules read lately; tests of their own prove that their number is bounded."""
 COUNTS = ("requests", "responses", "drops", "notifies", "counts")
 """Counters by words of our own; `Tally` has tests that they do not grow."""
 
@@ -18,7 +31,7 @@ COUNTS = ("requests", "responses", "drops", "notifies", "counts")
 def sizes(thing: object, path: str = "node", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
     """Walk everything the node holds by attribute; yield the size of each container by its path."""
     seen = set() if seen is None else seen
-    if id(thing) in seen or isinstance(thing, type):
+    if id(thing) in seen or isinstance(thing, type | Lists):
         return
     seen.add(id(thing))
     if isinstance(thing, dict | set | list | deque):
@@ -33,7 +46,7 @@ def sizes(thing: object, path: str = "node", seen: set[int] | None = None) -> It
         return
     names = [*getattr(thing, "__dict__", {}), *getattr(type(thing), "__slots__", ())]
     for name in names:
-        if name not in COUNTS and hasattr(thing, name):
+        if name not in COUNTS + CACHES and hasattr(thing, name):
             yield from sizes(getattr(thing, name), f"{path}.{name}", seen)
 
 
@@ -44,9 +57,27 @@ def measure(net: Network) -> dict[str, int]:
     return total
 
 
-def live(net: Network, agent: Agent, other: Agent, number: int) -> None:
+def rule(net: Network, owner: Aor, auid: str = ruling.PRES_RULES) -> None:
+    """Let a presentity write rules, or lists they refer to; or give them up."""
+    chance = net.random
+    if chance.random() < 0.3:
+        ruling.write(net, None, owner=owner, auid=auid)
+    elif auid == ruling.LISTS:
+        ruling.write(net, ruling.lists(friends=("sip:bob@example.com",)), owner=owner, auid=auid)
+    else:
+        shown = chance.choice((ruling.SHOW_ALL, ruling.SHOW_SERVICES))
+        handling = chance.choice(("allow", "allow", "confirm", "polite-block", "block"))
+        written = ruling.rule(handling, chance.choice(CONDITIONS).replace("alice@example.com", str(owner)), shown)
+        ruling.write(net, ruling.ruleset(written), owner=owner, auid=auid)
+
+
+def live(net: Network, agent: Agent, other: Agent, number: int, *, ruled: bool) -> None:
     """What one presentity goes through, with names nobody used before."""
     chance = net.random
+    owner = Aor(f"user{number}", f"host{number}.example.com")
+    if ruled:
+        rule(net, owner)
+        rule(net, owner, ruling.LISTS)
     uri = f"sip:user{number}@host{number}.example.com"
     event = chance.choice(("presence", "presence", "message-summary"))
     strict = f"Record-Route: <sip:127.0.0.1:{agent.address[1]}>"
@@ -62,6 +93,8 @@ def live(net: Network, agent: Agent, other: Agent, number: int) -> None:
     publication = agent.publication(uri, event, **kinds)
     publication.send(body=body, expires=chance.choice((0, 60, 120)))
     net.settle()
+    if ruled:
+        rule(net, owner)
     if publication.etag:
         publication.send(body=chance.choice(("", body)), expires=chance.choice((0, 60)))
     if watch.dialog.remote_tag:
@@ -71,16 +104,20 @@ def live(net: Network, agent: Agent, other: Agent, number: int) -> None:
     agent.send(register)
     agent.send(agent.request(f"METHOD{number}", uri))
     net.settle()
+    if ruled and chance.random() < 0.8:
+        for auid in (ruling.PRES_RULES, ruling.LISTS):
+            ruling.write(net, None, owner=owner, auid=auid)
 
 
-def test_thousands_of_presentities_leave_every_container_empty() -> None:
-    net = Network(*SETTINGS, seed=1)
+@pytest.mark.parametrize(("places", "settings"), [(1000, ()), (400, RULED)], ids=["open", "rules"])
+def test_thousands_of_presentities_leave_every_container_empty(places: int, settings: tuple[str, ...]) -> None:
+    net = Network(*SETTINGS, *settings, seed=1)
     net.settle()
     before = measure(net)
     agents = [net.agent("bob"), net.agent("carol", transport="TCP"), net.agent("silent"), net.agent("refusing")]
     agents[2].status, agents[3].status = None, 481
-    for number in range(PLACES):
-        live(net, net.random.choice(agents), net.random.choice(agents), number)
+    for number in range(places):
+        live(net, net.random.choice(agents), net.random.choice(agents), number, ruled=bool(settings))
         if number % 50 == 49:
             net.advance(10.0, 1.0)
         for agent in agents:
@@ -116,3 +153,13 @@ def test_the_walk_sees_what_is_held() -> None:
         "node.notify.individual._told",
     }
     assert expected <= held
+
+
+def test_the_walk_sees_what_rules_need() -> None:
+    net = Network(*SETTINGS, *RULED, seed=1)
+    until = [ruling.rule("confirm", condition, "") for condition in CONDITIONS[1:3]]
+    ruling.write(net, ruling.ruleset(*until, ruling.rule("allow", ruling.in_list("friends"), ruling.SHOW_SERVICES)))
+    ruling.write(net, ruling.lists(friends=("sip:bob@example.com",)), auid=ruling.LISTS)
+    assert net.agent("bob").subscribe().state == "active"
+    held = {path.rpartition(".")[2] for path, size in measure(net).items() if size}
+    assert {"_due", "_lists", "_listed", "_spheres", "_permissions"} <= held
