@@ -25,7 +25,7 @@ from presence.xcap.uri import escape_segment
 
 MAX_URIS: Final = 200
 """In one subscription."""
-MAX_LIST_BYTES: Final = 12_000
+MAX_LIST_BYTES: Final = 16_000
 """Of its list."""
 MAX_DATAGRAM_LIST_BYTES: Final = 280
 """The same over UDP, where a request with proof must stay below 1300 bytes (RFC 3261 section 18.1.1)."""
@@ -107,7 +107,7 @@ class Follower:
         self._named: dict[Aor, list[Key]] = {}
         self._where: dict[Key, _Group] = {}
         self._leaving: list[Watcher] = []
-        self._responses: list[bytes] = []
+        self._outgoing: list[bytes] = []
         self._events: list[Event] = []
         self._connect_at = 0.0
         self.losses = 0
@@ -159,7 +159,7 @@ class Follower:
         """Give up what is on a flow that is none any more, or never was one; ask for another later."""
         self._local = None
         self._leaving.clear()
-        self._responses.clear()
+        self._outgoing.clear()
         for group in self._groups:
             group.watcher, group.retry_at = None, None
             group.unconfirmed.update(group.uris)
@@ -174,7 +174,7 @@ class Follower:
             watcher.receive(data, now)
             self._settle(now)
         elif message.is_request and message.answerable and message.method != "ACK":
-            self._responses.append(self._refuse(message))
+            self._outgoing.append(self._refuse(message))
 
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
@@ -199,7 +199,7 @@ class Follower:
 
     def take_outgoing(self) -> list[bytes]:
         """Return the messages to be sent now."""
-        outgoing, self._responses = self._responses, []
+        outgoing, self._outgoing = self._outgoing, []
         for watcher in self._watchers():
             outgoing += watcher.take_outgoing()
         return outgoing
@@ -293,6 +293,7 @@ class Follower:
         for watcher in self._leaving[:]:
             if any(isinstance(event, Ended) for event in watcher.take_events()):
                 self._leaving.remove(watcher)
+                self._outgoing += watcher.take_outgoing()
 
     def _heard(self, group: _Group, event: WatcherEvent, now: float) -> None:
         if isinstance(event, Notified):
@@ -308,7 +309,9 @@ class Follower:
             wait_s = self._wait_s(group, event) if event.retry_s is None else float(event.retry_s)
             self._events.append(Lost(event.reason, wait_s, group.failures > 0, silent))
             group.failures += 1
-            if event.retry_s is None:
+            if event.retry_s is None and group.watcher is not None:
+                # The answer to the NOTIFY that ended it is still with it.
+                self._outgoing += group.watcher.take_outgoing()
                 group.watcher, group.retry_at = None, now + wait_s
 
     def _wait_s(self, group: _Group, ended: Ended) -> float:
