@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 3.0
 """How often it is looked who is watched: what comes and goes meanwhile is one change of the lists."""
 
+NEXT_S = 0.1
+"""When many come at once, how soon those are named who could not be in this turn."""
+
 _USER = "-_.!~*'()&=+$,;?/"
 """What may stand in the user part of a SIP URI as it is (RFC 3261 section 25.1)."""
 
@@ -48,10 +51,10 @@ class Following:
     def tick(self, now: float) -> None:
         """Let time pass."""
         if now >= self._look_at:
-            self._look_at = now + LOOK_EVERY_S
             # No more than there is room for, in an order that lets those stay who are named.
             watched = islice(self._presentities(), self._most)
-            self._follower.follow(dict.fromkeys(watched), now)
+            more = self._follower.follow(watched, now)
+            self._look_at = now + (NEXT_S if more else LOOK_EVERY_S)
             self._lasting.settle()
         self._lasting.tick(now)
 
@@ -110,7 +113,8 @@ def held_etag(documents: Documents, key: Key) -> str | None:
     """Return the entity-tag of the document that was fetched, None when there is none; '' when nobody can say."""
     assert key.owner is not None
     try:
-        held = documents.of(key.owner, key.auid)
+        # `of` would have the fetcher ask for what is not there.
+        held = documents.all_of(key.owner)
     except StoreError:
         return ""
     return next((stored.etag for stored in held if stored.source == 1 and stored.key == key), None)

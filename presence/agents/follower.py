@@ -32,6 +32,9 @@ MAX_DATAGRAM_LIST_BYTES: Final = 280
 MAX_SUBSCRIPTIONS: Final = 64
 """What is beyond is asked for by period alone."""
 
+ADDED_AT_ONCE: Final = 200
+"""Presentities whose documents are named in one turn, so that nobody waits for it."""
+
 EXPIRES_S: Final = 600
 """A notifier that lost a subscription without a word is found out at the refresh."""
 
@@ -116,20 +119,26 @@ class Follower:
 
     # ---- who is watched ----
 
-    def follow(self, owners: Iterable[Aor], now: float) -> None:
-        """Name the documents of these presentities, and no others, from now on; of too many the first."""
+    def follow(self, owners: Iterable[Aor], now: float) -> bool:
+        """Name the documents of these presentities, and no others, from now on; of too many the first.
+
+        Return whether it has to be called again for the rest.
+        """
         wanted = dict.fromkeys(owners)
         touched: dict[_Group, None] = {}
         for owner in self._named.keys() - wanted.keys():
             touched.update((self._remove(key), None) for key in self._named.pop(owner))
+        added = 0
         for owner in wanted:
             if owner in self._named:
                 continue
-            if not self._add(owner, touched):
+            if added == ADDED_AT_ONCE or not self._add(owner, touched):
                 break
+            added += 1
         for group in touched:
             self._ask(group, now)
         self._settle(now)
+        return added == ADDED_AT_ONCE
 
     def counts(self) -> dict[str, int]:
         """Return how many subscriptions are in each state."""
@@ -222,6 +231,8 @@ class Follower:
                 continue
             group = self._find_room(size)
             if group is None:
+                if not keys:
+                    del self._named[owner]
                 return False
             key = Key(auid, owner, canonical_name(auid, self._terms.filename))
             keys.append(key)

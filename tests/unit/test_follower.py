@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from presence._fastcore import Message, build_response, parse
 from presence.agents.follower import (
+    ADDED_AT_ONCE,
     CONNECT_MAX_S,
     EXPIRES_S,
     MAX_LIST_BYTES,
@@ -188,7 +189,8 @@ def test_nobody_watched_is_no_subscription():
 def test_many_are_spread_over_subscriptions_within_bounds():
     desk = Desk()
     owners = [Aor(f"user{number}", "example.com") for number in range(MAX_URIS + 50)]
-    desk.agent.follow(owners, 0)
+    assert desk.agent.follow(owners, 0)
+    assert not desk.agent.follow(owners, 0)
     desk.agent.opened(desk.local, 0)
     requests = desk.sent()
     assert [len(listed(request)) for request in requests] == [MAX_URIS, 50]
@@ -203,7 +205,11 @@ def test_many_are_spread_over_subscriptions_within_bounds():
     assert listed(changed) == [*(sel(owner) for owner in owners[1:MAX_URIS]), sel()]
     desk.accept(changed, 3)
     desk.notify(changed, 3)
-    desk.agent.follow([Aor(f"user{number}", "example.com") for number in range(2 * MAX_SUBSCRIPTIONS * MAX_URIS)], 6)
+    crowd = [Aor(f"user{number}", "example.com") for number in range(MAX_SUBSCRIPTIONS * MAX_URIS + 1)]
+    turns = 1
+    while desk.agent.follow(crowd, 6):
+        turns += 1
+    assert turns >= (MAX_SUBSCRIPTIONS * MAX_URIS - len(owners)) // ADDED_AT_ONCE
     assert sum(desk.agent.counts().values()) == MAX_SUBSCRIPTIONS
 
 
