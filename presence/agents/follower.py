@@ -308,7 +308,9 @@ class Follower:
 
     def _heard(self, group: _Group, event: WatcherEvent, now: float) -> None:
         if isinstance(event, Notified):
-            self.losses = group.failures = 0
+            self.losses = 0
+            if event.subscription.state != "terminated":
+                group.failures = 0
             changed = self._compare(group, event)
             if changed:
                 self._events.append(Changed(changed))

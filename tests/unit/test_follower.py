@@ -419,6 +419,21 @@ def test_rfc6665_4_1_3_after_an_end_everything_is_compared_anew(end, wait_s):
     assert desk.changed() == [key()]
 
 
+def test_a_notifier_that_ends_every_subscription_at_once_is_a_failure_that_goes_on():
+    desk = Desk()
+    desk.agent.follow((ALICE,), 0)
+    desk.agent.opened(desk.local, 0)
+    now, heard = 0.0, []
+    for _ in range(3):
+        request = desk.subscribe()
+        desk.accept(request, now)
+        assert desk.notify(request, now, state="terminated;reason=rejected").status == 200
+        heard.append(desk.lost())
+        now += REFUSED_S
+        desk.agent.handle_timer(now)
+    assert heard == [Lost("rejected", REFUSED_S, again, False) for again in (False, True, True)]
+
+
 def test_rfc6665_4_1_2_2_it_is_refreshed_with_its_list():
     desk = Desk()
     first = desk.establish()
