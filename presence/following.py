@@ -51,7 +51,7 @@ class Following:
     def tick(self, now: float) -> None:
         """Let time pass."""
         if now >= self._look_at:
-            # No more than there is room for, in an order that lets those stay who are named.
+            # No more than there is room for; who is watched longest comes first, and so stays named.
             watched = islice(self._presentities(), self._most)
             more = self._follower.follow(watched, now)
             self._look_at = now + (NEXT_S if more else LOOK_EVERY_S)

@@ -105,6 +105,7 @@ def test_changes_are_heard_after_the_other_server_was_killed(tmp_path: Path) -> 
             watch(presence, udp, "active")
             xcap.kill()
             until("the loss is seen", lambda: subscriptions(presence, "active") == 0)
+            until("it is said", lambda: presence.says("no connection for xcap-diff"))
             xcap.start()
             assert write(xcap, "confirm") == 200
             assert next_state(udp) == "pending"
