@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from presence.assembly import Node
 from presence.config import Config
+from presence.following import Following
 from presence.http.procedures import Fault, list_procedures
 from presence.http.rpc import Rpc
 from presence.store.base import Store
@@ -28,6 +29,7 @@ class Archive:
         self._wake: Callable[[], None] = lambda: None
         self._client: XcapClient | None = None
         self._fetcher: Fetcher | None = None
+        self._following: Following | None = None
         if config.presence_xml.xcap_server:
             self._client = self._build_client()
 
@@ -37,7 +39,7 @@ class Archive:
         return Rpc(procedures, self._config.management.allowed).routes()
 
     def attach(self, node: Node, store: Store, wake: Callable[[], None]) -> None:
-        """Begin, now that the documents are there."""
+        """Begin, now that the documents are there; raises ConfigError for settings that do not fit together."""
         self._node, self._wake = node, wake
         documents = node.documents
         documents.wake = wake
@@ -48,14 +50,20 @@ class Archive:
         if self._client is not None:
             self._fetcher = self._build_fetcher(self._client, node, store)
             documents.missed, documents.hinted = self._fetcher.want, self._fetcher.heed
+            if self._config.xcap_client.diff_uri:
+                self._following = Following(self._config, node, self._fetcher, self._tally, self._now)
 
     def tick(self, now: float) -> None:
         """Let time pass."""
         if self._fetcher is not None:
             self._fetcher.tick(now)
+        if self._following is not None:
+            self._following.tick(now)
 
     async def close(self) -> None:
         """Stop asking others."""
+        if self._following is not None:
+            await self._following.close()
         if self._fetcher is not None:
             await self._fetcher.close()
         if self._client is not None:

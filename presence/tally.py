@@ -65,7 +65,7 @@ class Tally:
     gauges: dict[str, Levels] = field(default_factory=dict)
     """`publications` by (package,), `subscriptions` by (package, status), `unfolded`, `commit_lag_seconds`; of
     documents `xcap_kept` by (unit,), `xcap_server_up` by (root,), `xcap_oldest_seconds`,
-    `xcap_fetches_waiting`.
+    `xcap_fetches_waiting`, `xcap_diff_subscriptions` by (state,).
 
     Asked when somebody looks.
     """

@@ -95,10 +95,14 @@ class Watcher:
         expires_s: int = 3600,
         timeout_s: float = TIMER_F_S,
         answerer: Answerer | None = None,
+        parameters: str = "",
+        content: tuple[str, bytes] | None = None,
     ) -> None:
+        """`parameters` follow the package in Event, semicolon first; `content` is type and body of SUBSCRIBEs."""
         self.state = State.INIT
         self._presentity = presentity
-        self._event = event
+        self._event, self._parameters = event, parameters
+        self._content, self._renewed = content, False
         self._accept = accept
         self._local = local
         self._random = random
@@ -132,6 +136,16 @@ class Watcher:
         """Ask for the state once (RFC 6665 section 4.4.3)."""
         self._leaving = True
         self.subscribe(now)
+
+    def ask_for(self, content: tuple[str, bytes], now: float) -> None:
+        """Subscribe with another body from now on, in the dialog there is."""
+        self._content, self._renewed = content, True
+        self._renew(now)
+
+    @property
+    def call_id(self) -> str:
+        """That of the present dialog."""
+        return self._call_id
 
     def unsubscribe(self, now: float) -> None:
         """End the subscription; the final NOTIFY follows (RFC 6665 section 4.1.2.3)."""
@@ -203,13 +217,17 @@ class Watcher:
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._cseq} SUBSCRIBE"),
             ("Contact", f"<{self._local.secure_contact if secure else self._local.contact}>"),
-            ("Event", self._event),
+            ("Event", self._event + self._parameters),
             ("Accept", self._accept),
             ("Expires", str(expires_s)),
             *self._answerer.headers("SUBSCRIBE", uri),
         )
+        kind, body = self._content if self._content and expires_s else ("", b"")
+        if kind:
+            headers += (("Content-Type", kind),)
+        self._renewed = False
         self._pending = make_branch(self._random)
-        request = write_request("SUBSCRIBE", uri, self._local.via(self._pending), headers)
+        request = write_request("SUBSCRIBE", uri, self._local.via(self._pending), headers, body)
         self._transactions.begin("SUBSCRIBE", self._pending, request, now)
         # RFC 6665 sections 4.1.2.2 and 4.1.2.4: it runs from the SUBSCRIBE to the NOTIFY that confirms it.
         self._deadlines["timer N"] = now + self._timeout_s
@@ -221,6 +239,10 @@ class Watcher:
             self._deadlines.pop("expiry", None)
             self._send(0, now)
 
+    def _renew(self, now: float) -> None:
+        if self._renewed and not self._leaving and self._usage and not self._pending and self.state in LIVE:
+            self._send(self._expires_s, now)
+
     def _handle_answers(self, answers: list[Answer], now: float) -> None:
         for answer in answers:
             if answer.branch == self._pending and not answer.is_provisional:
@@ -230,6 +252,7 @@ class Watcher:
                 else:
                     self._handle_failure(answer, now)
                 self._leave(now)
+                self._renew(now)
 
     def _handle_acceptance(self, answer: Answer, now: float) -> None:
         granted_s = answer.seconds("Expires")
@@ -343,6 +366,7 @@ class Watcher:
             if subscription.expires_s is not None:
                 self._hold(subscription.expires_s, now)
         self._leave(now)
+        self._renew(now)
 
     # ---- states ----
 

@@ -3,10 +3,11 @@
 Read with expat: who subscribes is a stranger, and lxml keeps every name it meets.
 """
 
+from collections.abc import Iterable
 from pyexpat import ExpatError, ParserCreate, errors
 from typing import Final
 
-from presence.document.xml import MAX_DEPTH, malformed, prepare_xml
+from presence.document.xml import MAX_DEPTH, escape, malformed, prepare_xml
 from presence.errors import BadRequest
 
 CONTENT_TYPE: Final = "application/resource-lists+xml"
@@ -32,6 +33,13 @@ def read_uri_list(body: bytes) -> list[str]:
     if reader.root != _PATH[0]:
         raise BadRequest("Body Is No List of Resources")
     return list(reader.uris)
+
+
+def write_uri_list(uris: Iterable[str]) -> bytes:
+    """Return the list of these URIs."""
+    entries = "".join(f'<entry uri="{escape(uri)}"/>' for uri in uris)
+    start = f'<?xml version="1.0" encoding="UTF-8"?>\n<resource-lists xmlns="{_NAMESPACE}">'
+    return f"{start}<list>{entries}</list></resource-lists>\n".encode()
 
 
 class _Reader:

@@ -1,7 +1,8 @@
 """XCAP diff documents (RFC 5874): written part by part, and read as other servers publish them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pyexpat import ExpatError, ParserCreate, errors
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from presence.document.nodes import escape_text, write_declarations
@@ -127,6 +128,8 @@ class Notice(NamedTuple):
     root: str
     sels: tuple[str, ...]
     """Selectors of documents, elements and attributes."""
+    etags: Mapping[str, str | None] = MappingProxyType({})
+    """Of the documents among them: the entity-tag now, None for one that is gone."""
 
 
 def read_notice(body: bytes) -> Notice:
@@ -141,13 +144,14 @@ def read_notice(body: bytes) -> Notice:
         raise malformed(error.lineno, errors.messages[error.code]) from None
     except UnicodeError:
         raise BadRequest("XML Body Is Not Valid UTF-8") from None
-    return Notice(reader.root, tuple(reader.sels))
+    return Notice(reader.root, tuple(reader.sels), reader.etags)
 
 
 class _Reader:
     def __init__(self) -> None:
         self.root = ""
         self.sels: dict[str, None] = {}
+        self.etags: dict[str, str | None] = {}
         self._depth = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -162,6 +166,9 @@ class _Reader:
             if not sel:
                 raise BadRequest("A Resource of the XCAP Diff Document Has No Selector")
             self.sels[sel] = None
+            if name == f"{NAMESPACE} document":
+                # The last change of one that is named several times (RFC 5875 section 4.7).
+                self.etags[sel] = attributes.get("new-etag")
             if len(self.sels) > MAX_NAMED:
                 raise BadRequest("Too Many Resources")
         self._depth += 1

@@ -34,6 +34,7 @@ _GAUGES: dict[str, tuple[str, list[str]]] = {
     "xcap_kept": ("XCAP documents in memory: users by application usage, and bytes.", ["unit"]),
     "xcap_server_up": ("Whether an XCAP server answered when it was asked last.", ["root"]),
     "xcap_oldest_seconds": ("Longest time since one of the fetched documents was confirmed.", []),
+    "xcap_diff_subscriptions": ("Subscriptions to xcap-diff at another XCAP server.", ["state"]),
     "xcap_fetches_waiting": ("XCAP documents that are being fetched or wait for it.", []),
 }
 

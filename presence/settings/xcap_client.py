@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from presence.errors import BadRequest
 from presence.settings.setting import HOUR_S, key
-from presence.shape import NETWORK, PATH_OR_NOTHING, Shape
+from presence.shape import NETWORK, PATH_OR_NOTHING, Listener, Shape, parse_listener, write_address
+from presence.sip.headers import parse_uri
+from presence.sip.location import PORTS, next_hop
 
 XCAP_ROOT = "/xcap-root"
 """The path of a server that is named without one, as OpenSIPS names them."""
@@ -33,6 +36,31 @@ def _server(text: str) -> str:
 XCAP_SERVER = Shape("HOST, HOST:PORT or the XCAP root URI, such as https://xcap.example.com/xcap-root", _server)
 
 APPLICATION = Shape("an application usage (AUID) such as pres-rules", lambda text: _auid(text))
+
+
+SIP_URI_OR_NOTHING = Shape("a SIP URI such as sip:xcap-diff@xcap.example.com, or empty", lambda text: _sip_uri(text))
+
+NEXT_HOP_OR_NOTHING = Shape(
+    "udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets, or empty", lambda text: _next_hop(text)
+)
+
+
+def _sip_uri(text: str) -> str:
+    try:
+        if text and (parse_uri(text).scheme != "sip" or re.fullmatch(r"[!-;=?-~]+", text) is None):
+            raise ValueError(text)
+    except BadRequest:
+        raise ValueError(text) from None
+    return text
+
+
+def _next_hop(text: str) -> str:
+    if not text:
+        return text
+    transport, host, port = parse_listener(text)
+    if transport not in ("udp", "tcp") or not port:
+        raise ValueError(text)
+    return f"{transport}:{write_address(host, port)}"
 
 
 def _auid(text: str) -> str:
@@ -72,6 +100,28 @@ class XcapClient:
         "", "Certificates that vouch for XCAP servers, PEM; empty is those of the system.", shape=PATH_OR_NOTHING
     )
     verify: bool = key(True, "Check the certificates of XCAP servers; false is for labs.")
+    diff_uri: str = key(
+        "",
+        "SIP URI to subscribe to for xcap-diff (RFC 5875), as xcap_client.user: changes of documents of presentities "
+        "who are watched are fetched at once. Empty is not at all.",
+        shape=SIP_URI_OR_NOTHING,
+    )
+    diff_next_hop: str = key(
+        "",
+        "Where those SUBSCRIBEs are sent. Empty is what xcap_client.diff_uri says, which must name an IP address then. "
+        "Prefer tcp: over udp few documents fit into a request.",
+        shape=NEXT_HOP_OR_NOTHING,
+    )
+
+    @property
+    def diff_listener(self) -> Listener | None:
+        """Where the SUBSCRIBEs to `diff_uri` are sent; None when the settings do not say."""
+        if self.diff_next_hop:
+            return parse_listener(self.diff_next_hop)
+        hop = next_hop(parse_uri(self.diff_uri))
+        if not hop.is_address or hop.fallback not in ("UDP", "TCP"):
+            return None
+        return Listener(hop.fallback.lower(), hop.host, hop.port or PORTS[hop.fallback])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

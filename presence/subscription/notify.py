@@ -113,6 +113,11 @@ class Notify:
         """Return whether somebody watches a presentity, in any event package."""
         return any(presentity in resources for resources in self._resources.values())
 
+    def presentities(self) -> Iterator[Aor]:
+        """Yield whom somebody watches, package by package, who is watched longest first."""
+        for resources in self._resources.values():
+            yield from resources
+
     def find(self, key: tuple[str, tuple[str, str]]) -> Resource | None:
         """Return the resource of a package's name and a presentity, None while nobody watches it."""
         package, presentity = key

@@ -195,10 +195,11 @@ def _explain(error: OSError) -> str:
 class Driver(Generic[Event]):
     """Lets an agent live on a flow."""
 
-    def __init__(self, flow: Flow, agent: Agent[Event]) -> None:
+    def __init__(self, flow: Flow, agent: Agent[Event], now: Callable[[], float] | None = None) -> None:
+        """`now` is the time of whoever has the agent, where it lives longer than this."""
         self._flow = flow
         self._agent = agent
-        self._clock = SystemClock()
+        self._now = now or SystemClock().now
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -207,7 +208,7 @@ class Driver(Generic[Event]):
 
     def now(self) -> float:
         """Return the time agents live by."""
-        return self._clock.now()
+        return self._now()
 
     def settle(self) -> None:
         """Carry out what the agent decided; to be called after each call of one of its methods."""
@@ -228,6 +229,13 @@ class Driver(Generic[Event]):
         if event is None:
             raise Unreachable(self._flow.failure)
         return event
+
+    def stop(self) -> None:
+        """Leave the agent alone: it goes on without this flow."""
+        self._flow.received, self._flow.failed = lambda data: None, lambda: None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _receive(self, data: bytes) -> None:
         self._agent.receive(data, self.now())

@@ -38,6 +38,7 @@ FLOORS = {
     "presence.guards": ASSEMBLY,
     "presence.archive": ASSEMBLY,
     "presence.boot": ASSEMBLY,
+    "presence.following": ASSEMBLY,
     "presence.awaiting": ASSEMBLY,
     "presence.differences": ASSEMBLY,
     "presence.packages": ASSEMBLY,

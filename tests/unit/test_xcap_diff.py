@@ -8,7 +8,7 @@ from lxml import etree
 from presence.document.nodes import Element, enter, parse_tree, write_tree
 from presence.document.patch import compute_patch
 from presence.document.patching import apply_operations
-from presence.document.uri_list import read_uri_list
+from presence.document.uri_list import read_uri_list, write_uri_list
 from presence.document.xcapdiff import (
     AttributePart,
     DocumentPart,
@@ -235,3 +235,22 @@ def test_rfc5875_4_4_figure_1_is_a_list_of_three() -> None:
         "pidf-manipulation/",
         3,
     )
+
+
+def test_a_list_that_is_written_is_read_again():
+    uris = ["pres-rules/users/sip:alice@example.com/index", 'a?xmlns(b="<&>")', "http://xcap.example.com/é"]
+    assert read_uri_list(write_uri_list(uris)) == uris
+    assert read_uri_list(write_uri_list(())) == []
+
+
+def test_rfc5874_4_a_notice_tells_the_entity_tag_of_each_document():
+    parts = (
+        DocumentPart("a", None, "1"),
+        DocumentPart("b", "1", "2"),
+        DocumentPart("b", "2", "3"),
+        DocumentPart("c", "1", None),
+        ElementPart("d/~~/e", "<e/>"),
+    )
+    notice = read_notice(write_xcap_diff("http://xcap.example.com/", parts, 10_000))
+    assert notice.sels == ("a", "b", "c", "d/~~/e")
+    assert notice.etags == {"a": "1", "b": "3", "c": None}
