@@ -306,6 +306,7 @@ class Node:
     def clean_up(self) -> None:
         """Remove what has expired at the next tick, not only from time to time."""
         self._purge_at = 0.0
+        self.awaiting.decided.purge_soon()
 
     def pump(self, now: float) -> int:
         """Send a slice of the queued NOTIFYs; return how many are still queued."""

@@ -36,6 +36,10 @@ class Decided:
             self._seen = last if isinstance(last, int) else 0
         self._forget()
 
+    def purge_soon(self) -> None:
+        """Give up who has waited for too long at the next tick, not only from time to time."""
+        self._purge_at = 0.0
+
     def tick(self, now: float) -> None:
         """Take notice of changes, and purge now and then."""
         self._waiting.tick(now)

@@ -110,6 +110,18 @@ def test_cleanup_removes_what_is_over_at_once(server: ServerProcess) -> None:
         until("it is gone", lambda: ask(server, "SELECT count(*) FROM bindings") == [(0,)])
 
 
+def test_cleanup_gives_up_who_has_waited_for_too_long(tmp_path: Path) -> None:
+    row = (
+        "INSERT INTO watchers (presentity_uri, watcher_username, watcher_domain, event, status, reason, inserted_time)"
+        " VALUES ('sip:alice@example.com', 'bob', 'example.com', 'presence', 2, '', ?)"
+    )
+    with ServerProcess(tmp_path, "--policy=rules") as server, call(server) as proxy:
+        until("started", lambda: server.get("/readyz")[0] == 200)
+        ask(server, row, 1)
+        assert proxy.cleanup() == "OK"
+        until("it is gone", lambda: ask(server, "SELECT count(*) FROM watchers") == [(0,)])
+
+
 # General mode
 
 
