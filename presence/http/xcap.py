@@ -150,7 +150,7 @@ class XcapSite:
             await _send(answer(error), send)
             return
         base = self._base(scope, headers, domain)
-        openxcap = is_openxcap_client(headers, self._options.openxcap_clients)
+        openxcap = is_openxcap_client(headers, _raw_path(scope), self._options.openxcap_clients)
         scope = {**scope, "xcap": Request(method, target, base, headers, openxcap=openxcap), "identity": None}
         proving = self._options.authentication != "none" and self._server.needs_proof(method, target)
         asserted = self._asserted(scope, headers) if proving else None

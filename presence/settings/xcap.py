@@ -55,8 +55,8 @@ class Xcap:
     openxcap_clients: Literal["auto", "always", "never"] = key(
         "auto",
         "Who is served as OpenXCAP would where that is not what RFC 4825 says (attribute values without quotes, "
-        "documents of no type, conflicts named by XPath): clients that call themselves python-xcaplib, xcapclient or "
-        "Python-urllib, everybody or nobody.",
+        "documents of no type, conflicts named by XPath): clients that call themselves python-xcaplib or "
+        "xcapclient, or Python-urllib and leave node selectors unescaped or types unsaid; everybody; or nobody.",
     )
 
     @property

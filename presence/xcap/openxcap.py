@@ -13,25 +13,31 @@ from typing import Final, Literal
 Mode = Literal["auto", "always", "never"]
 """Who gets the ways of OpenXCAP: its clients, everybody or nobody."""
 
-FILLED_IN: Final = frozenset(("", "application/x-www-form-urlencoded"))
-"""Types that were not said but filled in."""
-
+_FORM: Final = "application/x-www-form-urlencoded"
 _AGENT = re.compile(r"python3?-xcaplib\b|xcapclient\b", re.IGNORECASE)
-_FILLING = re.compile(r"Python-urllib\b", re.IGNORECASE)
-"""Says that a body is a form whenever it is not told what it is. That is all that is known of who uses it."""
+_LIBRARY = re.compile(r"Python-urllib\b", re.IGNORECASE)
+"""What that library is built on, as others are: for those who name no client."""
 
 
-def is_openxcap_client(headers: Mapping[str, str], mode: Mode = "auto") -> bool:
-    """Whether a request is to be served as OpenXCAP would; `headers` are by name in small letters."""
-    if mode == "auto":
-        return _AGENT.match(headers.get("user-agent", "")) is not None
-    return mode == "always"
+def is_openxcap_client(headers: Mapping[str, str], target: str, mode: Mode = "auto") -> bool:
+    """Whether a request is to be served as OpenXCAP would.
+
+    `headers` are by name in small letters, `target` is the path as it came.
+    """
+    if mode != "auto":
+        return mode == "always"
+    agent = headers.get("user-agent", "")
+    if _AGENT.match(agent) is not None:
+        return True
+    # Without a name it is known by what nobody does who goes by the RFC: node selectors as they are, forms.
+    careless = '"' in target or "[" in target or _type(headers) == _FORM
+    return careless and _LIBRARY.match(agent) is not None
 
 
 def says_no_type(headers: Mapping[str, str], *, openxcap: bool) -> bool:
     """Whether the type of a body is nobody's word."""
-    value = headers.get("content-type")
-    if value is None:
-        return True
-    fills = openxcap or _FILLING.match(headers.get("user-agent", "")) is not None
-    return fills and value.partition(";")[0].strip().lower() in FILLED_IN
+    return "content-type" not in headers or (openxcap and _type(headers) in ("", _FORM))
+
+
+def _type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -6,6 +6,7 @@ import pytest
 from lxml import etree
 from xcap import ALICE, Site
 
+from presence.xcap.openxcap import is_openxcap_client
 from presence.xcap.services import Services
 from presence.xcap.usages import usages
 
@@ -55,6 +56,17 @@ def test_a_document_that_is_called_a_form_by_a_library_is_taken(site: Site) -> N
         assert site.put(f"{DOC}/~~/*", "<root/>", content_type="", **client).status == 415
     assert site.put(DOC, "", content_type=FORM, **OPENXCAP).error == "not-well-formed"
     assert site.put(DOC, "<root/>", content_type=FORM).status == 415
+
+
+def test_a_client_without_a_name_is_known_by_its_carelessness() -> None:
+    agent, other = {"user-agent": "Python-urllib/3.11"}, {"user-agent": "curl/8.0"}
+    form = {"content-type": FORM}
+    assert is_openxcap_client(agent, "/x/~~/a[1]/@b")
+    assert is_openxcap_client(agent | form, "/x")
+    assert not is_openxcap_client(agent, "/x/~~/a%5B1%5D/@b")
+    assert not is_openxcap_client(agent | {"content-type": "application/xcap-el+xml"}, "/x")
+    assert not is_openxcap_client(other | form, "/x/~~/a[1]/@b")
+    assert not is_openxcap_client({}, "/x/~~/a[1]/@b")
 
 
 def test_a_document_of_no_type_at_all_is_taken_from_everybody(site: Site) -> None:

@@ -281,8 +281,11 @@ class TcpAgent(Agent):
 class Watcher:
     """One subscription of an agent."""
 
-    def __init__(self, agent: Agent, user: str = "alice", event: str = "presence", scheme: str = "sip") -> None:
+    def __init__(
+        self, agent: Agent, user: str = "alice", event: str = "presence", scheme: str = "sip", sender: str = "bob"
+    ) -> None:
         self.agent = agent
+        self._sender = sender
         self._user = user
         self._event = event
         self._call_id = unique("watch")
@@ -291,7 +294,9 @@ class Watcher:
         self._to_tag = ""
         self._cseq = 0
 
-    def subscribe(self, expires: int = 600, *, contact: str = "", event: str = "", headers: str = "") -> Heard:
+    def subscribe(
+        self, expires: int = 600, *, contact: str = "", event: str = "", headers: str = "", body: bytes = b""
+    ) -> Heard:
         """Subscribe, refresh or, with 0, end; return the response."""
         headers += f"Event: {event or self._event}\r\nContact: {contact or self.agent.contact}\r\n"
         self._cseq += 1
@@ -299,6 +304,8 @@ class Watcher:
             "SUBSCRIBE",
             self._uri,
             to=self._user,
+            sender=self._sender,
+            body=body,
             to_tag=self._to_tag,
             tag=self._tag,
             call_id=self._call_id,
