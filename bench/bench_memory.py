@@ -198,7 +198,7 @@ def measure_resources(count: int) -> dict[str, float]:
     registry = load_packages()
     package = registry.get("presence")
     assert package is not None
-    notify = Notify(table, registry, lambda package, presentity: package.compose(presentity, ()), Tally())
+    notify = Notify(table, registry, lambda package, who: package.compose(who, ()), lambda resource: (), Tally())
     before = resident_bytes()
     for number in range(count):
         resource = notify.resource(package, Aor(f"user{number}", "example.com"))

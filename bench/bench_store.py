@@ -40,24 +40,24 @@ class Rows:
         self.ids = [store.new_id("presentity") for _ in range(PRESENTITIES)]
         for row in self.ids:
             key = (row, f"user{self.chance.getrandbits(40)}", "example.com", "presence", f"first.{row:x}")
-            write = Write("presentity_insert", (*key, 3600, 0, 0, "application/pidf+xml", BODY, None, None))
+            write = ("presentity_insert", (*key, 3600, 0, 0, "application/pidf+xml", BODY, None, None))
             store.submit([write], lambda error: None)
         store.close()
 
     def modify(self, store: SqliteStore) -> Write:
         number = next(numbers)
         times = (3600, number, number)
-        return Write(
+        return (
             "presentity_modify",
             (self.chance.choice(self.ids), f"1f0e2d3c4b5a.{number:x}", *times, "application/pidf+xml", BODY),
         )
 
     def modify_hot(self, store: SqliteStore) -> Write:
-        write = self.modify(store)
-        return write._replace(params=(self.chance.choice(self.ids[:HOT]), *write.params[1:]))
+        name, params = self.modify(store)
+        return (name, (self.chance.choice(self.ids[:HOT]), *params[1:]))
 
     def refresh(self, store: SqliteStore) -> Write:
-        return Write("presentity_refresh", (self.chance.choice(self.ids), f"1f0e2d3c4b5a.{next(numbers):x}", 3600))
+        return ("presentity_refresh", (self.chance.choice(self.ids), f"1f0e2d3c4b5a.{next(numbers):x}", 3600))
 
     def subscribe(self, store: SqliteStore) -> Write:
         row = store.new_id("active_watchers")
@@ -75,7 +75,7 @@ class Rows:
             0,
         )
         ours = ("udp:192.0.2.9:5060", "sip:~00.presence@192.0.2.9", "<sip:bob@example.com>", f"<{uri}>", 1, "udp", 1)
-        return Write("active_watchers_insert", (row, *who, *dialog, *ours))
+        return ("active_watchers_insert", (row, *who, *dialog, *ours))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,12 @@ def _add_servers(group: Any) -> None:
         metavar="KIND[,KIND]",
         help="off, or the digest algorithm with which we have every request proven (MD5, SHA-256, SHA-512-256; on is "
         "MD5); several are measured side by side (default: off)",
+    )
+    group.add_argument(
+        "--policy",
+        default="open",
+        metavar="NAME[,NAME]",
+        help="our server.policy; under rules each presentity has a document (default: open)",
     )
     group.add_argument("--peer", action="append", default=[], choices=["kamailio"], help="measure this one too")
     group.add_argument("--children", default="1,2", metavar="N[,N]", help="UDP receivers of Kamailio (default: 1,2)")
@@ -182,14 +189,22 @@ def _hops(count: int, style: str) -> "Hops":
     return Hops(sockets, -(-count // sockets))
 
 
+def _policies(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in ("open", "rules"):
+            raise ConfigError(f"--policy {name}: expected open, rules")
+    return names
+
+
 def _peers(args: argparse.Namespace) -> "Sequence[Peer]":
     """Return the servers to measure; one that is not installed is said so and left out."""
     from presence.loadtool.peers import Kamailio, PeerMissing, Presence
 
     found: list[Peer] = []
     if not args.no_own:
-        kinds = [(kind, auth) for kind in args.durability.split(",") for auth in _algorithms(args.auth)]
-        found += [Presence(kind, args.server, args.server_arg, auth=auth) for kind, auth in kinds]
+        kinds = product(args.durability.split(","), _algorithms(args.auth), _policies(args.policy))
+        found += [Presence(kind, args.server, args.server_arg, auth=auth, policy=name) for kind, auth, name in kinds]
     wanted = [(mode, int(n)) for mode in ("memory", "durable") for n in args.children.split(",") if args.peer]
     for mode, children in wanted:
         try:

@@ -24,6 +24,25 @@ PATIENCE_S = 30.0
 DOMAIN = "example.com"
 """Of every presentity and watcher."""
 
+RULES = f"""<?xml version="1.0" encoding="UTF-8"?>
+<ruleset xmlns="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules">
+  <rule id="colleagues">
+    <conditions><identity><many domain="{DOMAIN}"><except id="sip:mallory@{DOMAIN}"/></many></identity></conditions>
+    <actions><pr:sub-handling>allow</pr:sub-handling></actions>
+    <transformations>
+      <pr:provide-services><pr:all-services/></pr:provide-services>
+      <pr:provide-persons><pr:all-persons/></pr:provide-persons>
+      <pr:provide-activities>true</pr:provide-activities><pr:provide-note>true</pr:provide-note>
+    </transformations>
+  </rule>
+  <rule id="blocked">
+    <conditions><identity><one id="sip:mallory@{DOMAIN}"/></identity></conditions>
+    <actions><pr:sub-handling>block</pr:sub-handling></actions><transformations/>
+  </rule>
+</ruleset>
+""".encode()
+"""What each presentity has under policy `rules`."""
+
 KAMAILIO_SCHEMA = Path("/usr/share/kamailio/db_sqlite")
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "bench" / "peers"
 
@@ -55,6 +74,8 @@ class Running:
 
     auth = ""
     """The digest algorithm it challenges with; empty when it does not."""
+    rules = False
+    """Whether rules documents say who may watch."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path, database: Path | None = None) -> None:
         self._process = process
@@ -82,6 +103,17 @@ class Running:
         with contextlib.closing(sqlite3.connect(self._database, timeout=PATIENCE_S)) as connection, connection:
             connection.executemany(f"INSERT INTO subscriber (username, domain, {column}) VALUES (?, ?, ?)", rows)
 
+    def add_rules(self, first: int, count: int) -> None:
+        """Give presentities with consecutive numbers the rules that everybody of their domain may see nearly all."""
+        assert self._database is not None
+        rows = [(f"u{number:08}", DOMAIN, RULES, f"bench-{number}") for number in range(first, first + count)]
+        with contextlib.closing(sqlite3.connect(self._database, timeout=PATIENCE_S)) as connection, connection:
+            connection.executemany(
+                "INSERT INTO xcap (username, domain, doc, doc_type, etag, source, doc_uri, port) "
+                "VALUES (?, ?, ?, 2, ?, 0, 'index', 0)",
+                rows,
+            )
+
     def stop(self) -> None:
         """End it."""
         if self._process.poll() is None:
@@ -96,9 +128,18 @@ class Running:
 class Presence:
     """Our own server, or that of another working copy when `command` names it."""
 
-    def __init__(self, durability: str, command: str = "", arguments: Sequence[str] = (), *, auth: str = "") -> None:
-        self.name, self.most_in_flight = f"presence-{durability}{f'-{auth}' if auth else ''}", 1 << 20
-        self._durability, self._auth = durability, auth
+    def __init__(
+        self,
+        durability: str,
+        command: str = "",
+        arguments: Sequence[str] = (),
+        *,
+        auth: str = "",
+        policy: str = "open",
+    ) -> None:
+        more = f"{f'-{auth}' if auth else ''}{f'-{policy}' if policy != 'open' else ''}"
+        self.name, self.most_in_flight = f"presence-{durability}{more}", 1 << 20
+        self._durability, self._auth, self._policy = durability, auth, policy
         self._own = not command
         self._command = shlex.split(command) or [sys.executable, "-m", "presence"]
         self._arguments = arguments
@@ -106,7 +147,16 @@ class Presence:
     def start(self, folder: Path) -> Running:
         """Start it on a port of the kernel's choice."""
         ready, log = folder / "ready.json", folder / "server.log"
-        command = [*self._command, "serve", "--listen", "udp:127.0.0.1:0", "--http", "127.0.0.1:0", "--policy", "open"]
+        command = [
+            *self._command,
+            "serve",
+            "--listen",
+            "udp:127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--policy",
+            self._policy,
+        ]
         command += ["--database", str(folder / "presence.db"), "--ready-file", str(ready)]
         command += ["--set", f"database.durability={self._durability}"]
         if self._own:
@@ -119,7 +169,7 @@ class Presence:
         wait_until(ready.exists, process, log)
         port = int(json.loads(ready.read_text())["sip"][0].rpartition(":")[2])
         running = Running(process, port, log, folder / "presence.db")
-        running.auth = self._auth
+        running.auth, running.rules = self._auth, self._policy == "rules"
         return running
 
     def version(self) -> str:

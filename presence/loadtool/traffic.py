@@ -183,9 +183,12 @@ class Traffic:
         return self._known("w", Span(self.peer.add_watchers(array("I", users)), len(users)))
 
     def _known(self, kind: str, places: Span) -> Span:
-        """Let the server know users by whom it is to be sent something, when it wants to."""
+        """Let the server know users by whom it is to be sent something, and their rules, when it wants to."""
         if self.server.auth:
             self.server.add_users(kind, *places)
+        if self.server.rules and kind == "u":
+            self.server.add_rules(*places)
+        if self.server.auth or self.server.rules:
             # It looks for changes now and then, and proves everybody anew after one.
             self.peer.rest(USERS_SEEN_S)
         return places

@@ -27,7 +27,7 @@ from presence.subscription.triggers import Triggers
 from presence.subscription.verdicts import Verdicts
 from presence.values import Aor, SubscriptionStatus
 
-SLICE = 500
+SLICE = 250
 """Watchers decided about in one turn of the loop, which takes some milliseconds."""
 
 

@@ -1,6 +1,7 @@
 """`presence bench` against our own server: what it counts is what happened."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,27 @@ def test_every_request_is_proven_where_the_server_asks_for_it(tmp_path: Path, al
         assert (measure.lost, measure.failed) == (0, 0)
     finally:
         server.stop()
+
+
+def test_rules_decide_where_the_server_asks_for_them(tmp_path: Path):
+    server = Presence("commit", policy="rules").start(tmp_path)
+    try:
+        traffic = Traffic(server, HOPS)
+        users = traffic.published(20)
+        watchers = traffic.watched(users, 3)
+        streams = [(MODIFY, users, 0.4), (REFRESH, users, 0.3), (RESUBSCRIBE, watchers, 0.3)]
+        measure = traffic.measure(streams, operations=300)
+        assert measure.operations == 300
+        assert (measure.lost, measure.failed) == (0, 0)
+        with sqlite3.connect(tmp_path / "presence.db") as connection:
+            assert connection.execute("SELECT DISTINCT status, by_rules FROM watchers").fetchall() == [(1, 1)]
+    finally:
+        server.stop()
+
+
+def test_the_command_knows_its_policies(capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", "publish", "--policy", "closed"]) == 2
+    assert "--policy closed" in capsys.readouterr().err
 
 
 def test_the_command_knows_its_algorithms(capsys: pytest.CaptureFixture[str]):
