@@ -5,6 +5,7 @@ the server is restarted. After each step what a subscriber makes of the document
 tells and what the table `watchers` holds are what the model says, and every end was told once.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from lxml import etree
 from net import Network, Subscription
+
+EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "120"))
 
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "schemas" / "watcherinfo.xsd")))
 NAMES = ("bob", "carol")
@@ -299,7 +302,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(st.lists(STEPS, max_size=25))
 def test_what_is_told_is_the_state_of_every_watcher(steps: list[tuple[str, str, int]]) -> None:
     history = History()
