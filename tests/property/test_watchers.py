@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import given, reject, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from lxml import etree
 from net import Network, Subscription
@@ -304,6 +304,7 @@ STEPS = st.tuples(
 
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(st.lists(STEPS, max_size=25))
+@example([("fetch", "bob", 0), ("fetch", "bob", 0), ("delete", "bob", 0)])
 def test_what_is_told_is_the_state_of_every_watcher(steps: list[tuple[str, str, int]]) -> None:
     history = History()
     history.check()
