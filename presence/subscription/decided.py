@@ -55,18 +55,22 @@ class Decided:
                 return
 
     def _read(self, now: float) -> None:
-        before = self._seen
+        before = last = self._seen
         watched: dict[tuple[Aor, str], None] = {}
+        befores: dict[Asked, Row | None] = {}
         rows = list(self._store.read("watchers_changes", (before, AT_ONCE)))
         purged = 0
         for number, uri, event, username, domain, *values in rows:
             asked = _read_asked(uri, event, username, domain)
             row = Row.read(tuple(values))
             if asked is not None:
-                self._waiting.reconsider(asked, row if row.status is not None else None)
+                befores[asked] = _later(befores.get(asked), row)
                 watched[asked.presentity, asked.package] = None
             purged += row.status == PENDING
-            self._seen = int(str(number))
+            last = int(str(number))
+        for asked, row_before in befores.items():
+            self._waiting.reconsider(asked, row_before)
+        self._seen = last
         if self._seen != before:
             self._forget()
         if purged >= AT_ONCE:
@@ -80,6 +84,13 @@ class Decided:
     def _forget(self) -> None:
         if self._seen:
             self._store.submit([("watchers_changes_forget", (self._seen,))], _whatever)
+
+
+def _later(known: Row | None, row: Row) -> Row | None:
+    """Of what a row said before each of several changes, return what says last who waited."""
+    if row.status is None or (known is not None and row.waiting_id is None):
+        return known
+    return row
 
 
 def _read_asked(uri: Value, event: Value, username: Value, domain: Value) -> Asked | None:

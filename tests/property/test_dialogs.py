@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from dialoginfo import dialog, info, remote
@@ -21,6 +22,8 @@ from presence.events.dialog import Calls, DialogOptions
 from presence.events.package import Listener
 from presence.policy.decision import WHOLE
 from presence.values import Aor, Publication
+
+EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "400"))
 
 NS = "{urn:ietf:params:xml:ns:dialog-info}"
 ALICE = Aor("alice", "example.com")
@@ -66,7 +69,7 @@ def merged(published: list[DialogInfo], *, latest: bool) -> list[ReportedDialog]
     return [entry.shown for entry in entries]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(documents, max_size=5), st.booleans())
 def test_dialogs_are_merged_as_a_plain_reading_has_it(published: list[DialogInfo], latest: bool) -> None:
     assert merge_dialogs(published, latest_state=latest) == merged(published, latest=latest)
@@ -133,7 +136,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=12), st.booleans(), st.booleans())
 def test_every_subscriber_knows_the_calls_in_the_end(
     history: list[tuple[int, DialogInfo | None, list[str]]], partial: bool, single: bool
@@ -166,7 +169,7 @@ def test_every_subscriber_knows_the_calls_in_the_end(
         assert not calls.has_news(subscriber.reached, subscriber.listener)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES // 4, deadline=None)
 @given(documents)
 def test_what_is_written_is_read_again_to_the_same(document: DialogInfo) -> None:
     body = write_dialog_info(ALICE.uri, 7, "full", [one.text for one in document.dialogs])

@@ -5,13 +5,16 @@ the server is restarted. After each step what a subscriber makes of the document
 tells and what the table `watchers` holds are what the model says, and every end was told once.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import given, reject, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from lxml import etree
 from net import Network, Subscription
+
+EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "120"))
 
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).parents[1] / "schemas" / "watcherinfo.xsd")))
 NAMES = ("bob", "carol")
@@ -299,8 +302,9 @@ STEPS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(st.lists(STEPS, max_size=25))
+@example([("fetch", "bob", 0), ("fetch", "bob", 0), ("delete", "bob", 0)])
 def test_what_is_told_is_the_state_of_every_watcher(steps: list[tuple[str, str, int]]) -> None:
     history = History()
     history.check()

@@ -4,6 +4,7 @@ The reference finds elements by XPath and places by trying every gap between sib
 words it: "inserted such that as many sibling nodes appear after it as possible".
 """
 
+import os
 from typing import NamedTuple
 
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from presence.xcap.editing import NodeEditor
 from presence.xcap.errors import CannotDelete, CannotInsert, NoResource, SchemaValidationError
 from presence.xcap.selector import read_selector
 from presence.xcap.tree import Bounds
+
+EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "200"))
 
 DEFAULT, OTHER = "urn:t", "urn:x"
 BOUNDS = Bounds(64, 10_000)
@@ -199,7 +202,7 @@ def nothing() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES // 2)
 def test_get_returns_the_bytes_of_the_element_selected(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
@@ -219,7 +222,7 @@ def test_get_returns_the_bytes_of_the_element_selected(data: st.DataObject) -> N
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES // 2)
 def test_delete_takes_the_bytes_of_the_element_and_no_others(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
@@ -252,7 +255,7 @@ def test_delete_takes_the_bytes_of_the_element_and_no_others(data: st.DataObject
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=EXAMPLES)
 def test_put_places_a_new_element_as_the_reference_does(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
@@ -294,7 +297,7 @@ def test_put_places_a_new_element_as_the_reference_does(data: st.DataObject) -> 
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES // 2)
 def test_put_replaces_the_bytes_of_an_element_and_no_others(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
@@ -324,7 +327,7 @@ def test_put_replaces_the_bytes_of_an_element_and_no_others(data: st.DataObject)
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES // 2)
 def test_attributes_come_and_go_without_another_byte(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
@@ -353,7 +356,7 @@ def test_attributes_come_and_go_without_another_byte(data: st.DataObject) -> Non
 
 
 @given(st.data())
-@settings(max_examples=50)
+@settings(max_examples=EXAMPLES // 4)
 def test_bindings_are_those_in_scope(data: st.DataObject) -> None:
     text = Maker(data).document()
     root = parse(text)
