@@ -10,7 +10,7 @@ from presence import logbook
 from presence.agents.follower import MAX_SUBSCRIPTIONS, MAX_URIS, Changed, Event, Follower, Terms
 from presence.assembly import Node
 from presence.config import Config
-from presence.errors import ConfigError, StoreError
+from presence.errors import BadRequest, ConfigError, StoreError
 from presence.sip.headers import parse_uri
 from presence.subscription.dialog import AllowedTargets
 from presence.tally import Tally
@@ -97,6 +97,13 @@ def read_terms(config: Config) -> tuple[Terms, tuple[str, str, int]]:
         if not user:
             user, domain = client.user, parse_uri(client.diff_uri).host
         watcher = f"sip:{quote(user, safe=_USER)}@{domain}"
+        try:
+            parse_uri(watcher)
+        except BadRequest:
+            raise ConfigError(
+                f"xcap_client.user in {config.origin('xcap_client', 'user')} is nobody who can subscribe to "
+                "xcap_client.diff_uri: a name, or a name with its domain"
+            ) from None
     terms = Terms(
         client.diff_uri,
         watcher,

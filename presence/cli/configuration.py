@@ -90,6 +90,7 @@ def write_toml(config: Config) -> str:
     for section in SECTIONS:
         lines += ["", f"[{section}]"]
         for setting in _effective(section):
+            # JSON leaves DEL as it is, which TOML does not take.
             value = json.dumps(config.value(setting), ensure_ascii=False).replace("\x7f", "\\u007f")
             assignment = f"{setting.key} = {value}"
             lines.append(f"{assignment:<48}  # {config.origin(section, setting.key)}")

@@ -174,9 +174,10 @@ def test_nobody_is_followed_who_is_not_watched_and_the_end_is_said(tmp_path: Pat
         (("diff_uri=sip:xcap-diff@127.0.0.1;transport=tls",), "xcap_client.diff_next_hop"),
         (("diff_uri=sips:xcap-diff@127.0.0.1",), "expected a SIP URI"),
         (("diff_uri=sip:xcap-diff@example.com", "diff_next_hop=tcp:xcap.example.com:5060"), "expected udp:ADDRESS"),
+        (("diff_uri=sip:xcap-diff@127.0.0.1", "user=presence@no domain"), "xcap_client.user"),
         (("diff_uri=sip:xcap-diff@example.com", "diff_next_hop=udp:192.0.2.1:5060"), "server.allowed_targets"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_settings_that_lead_nowhere_refuse_the_start(tmp_path: Path, settings: tuple[str, ...], said: str) -> None:
     options = [

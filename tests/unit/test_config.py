@@ -335,6 +335,12 @@ def test_an_opensips_key_without_effect_is_accepted_and_told_once(setting):
     assert config.warnings == (f"{setting.name} in --set has no effect: {setting.obsolete}",)
 
 
+def test_toml_takes_what_is_written_of_a_text_with_del():
+    taken = outcome(Given("xcap_client.user", "a\x7fb", "--set"))
+    assert isinstance(taken, Config)
+    assert tomllib.loads(write_toml(taken))["xcap_client"]["user"] == "a\x7fb"
+
+
 @given(st.sampled_from(SETTINGS), st.text(max_size=40))
 @example(next(setting for setting in SETTINGS if setting.name == "xcap_client.user"), "\x7f")
 def test_any_text_is_taken_or_refused_on_one_line(setting, text):
