@@ -48,6 +48,7 @@ class Archive:
         if self._client is not None:
             self._fetcher = self._build_fetcher(self._client, node, store)
             documents.missed, documents.hinted = self._fetcher.want, self._fetcher.heed
+            node.privacy.ask_elsewhere()
 
     def tick(self, now: float) -> None:
         """Let time pass."""
