@@ -1,9 +1,11 @@
 """Settings of the XCAP server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from presence.settings.setting import key
+from presence.settings.xcap_client import OBSOLETE_XCAP
 from presence.shape import REALM_OR_NOTHING, USER, XCAP_ROOT_OR_NOTHING, XCAP_URI, parse_user
 from presence.values import Aor
 
@@ -49,6 +51,8 @@ class Xcap:
         "Give and take the values of attributes without quotes, as OpenXCAP and its clients do; RFC 4825 has them in "
         "quotes.",
     )
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = OBSOLETE_XCAP
 
     @property
     def administrator_names(self) -> frozenset[Aor]:

@@ -1,12 +1,21 @@
 """Settings of documents that are fetched from XCAP servers elsewhere, and of who may call procedures."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from presence.settings.setting import HOUR_S, key
 from presence.shape import NETWORK, PATH_OR_NOTHING, Shape
+
+OBSOLETE_XCAP: Final[Mapping[str, str]] = {
+    "integrated_xcap_server": "what others write into the table xcap is always seen; see presence_xml.xcap_server",
+    "db_url": "the database is database.path",
+    "xcap_table": "the tables have fixed names",
+}
+"""Parameters that several modules of OpenSIPS have."""
 
 XCAP_ROOT = "/xcap-root"
 """The path of a server that is named without one, as OpenSIPS names them."""
@@ -72,6 +81,8 @@ class XcapClient:
         "", "Certificates that vouch for XCAP servers, PEM; empty is those of the system.", shape=PATH_OR_NOTHING
     )
     verify: bool = key(True, "Check the certificates of XCAP servers; false is for labs.")
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = {name: OBSOLETE_XCAP[name] for name in ("db_url", "xcap_table")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

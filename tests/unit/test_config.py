@@ -328,6 +328,17 @@ def test_an_opensips_key_without_effect_is_accepted_and_told_once(setting):
     assert config.warnings == (f"{setting.name} in --set has no effect: {setting.obsolete}",)
 
 
+@pytest.mark.parametrize("section", ["presence_xml", "xcap", "xcap_client"])
+def test_where_opensips_keeps_its_documents_is_accepted(section, toml):
+    """The module has them since OpenSIPS 1.6 or later, and the tutorial's configurations name them."""
+    keys = 'db_url = "mysql://x"\nxcap_table = "xcap"\n'
+    if section != "xcap_client":
+        keys += "integrated_xcap_server = 1\n"
+    config = load([toml(f"[{section}]\n{keys}")])
+    assert all(f"{section}." in warning for warning in config.warnings)
+    assert len(config.warnings) == keys.count("\n")
+
+
 @given(st.sampled_from(SETTINGS), st.text(max_size=40))
 def test_any_text_is_taken_or_refused_on_one_line(setting, text):
     taken = outcome(Given(setting.name, text, "--set"))
