@@ -52,6 +52,7 @@ class Archive:
             documents.missed, documents.hinted = self._fetcher.want, self._fetcher.heed
             if self._config.xcap_client.diff_uri:
                 self._following = Following(self._config, node, self._fetcher, self._tally, self._now)
+            node.privacy.ask_elsewhere()
 
     def tick(self, now: float) -> None:
         """Let time pass."""

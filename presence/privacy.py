@@ -1,11 +1,13 @@
 """Who may watch, and what follows when that changes: the policy built from the settings."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from presence._fastcore import Fanout
 from presence.awaiting import build_access
 from presence.config import Config
+from presence.errors import StoreError
 from presence.events.registry import Registry
 from presence.policy.decision import BLOCK, CONFIRM, NO_RULE, OPEN, Policy
 from presence.policy.rulebook import DEFAULTS, Guard, Rulebook
@@ -127,6 +129,17 @@ class Privacy:
     def busy(self) -> bool:
         """Whether there is more to decide in the next turn."""
         return self._reassessing is not None and self._reassessing.busy
+
+    def ask_elsewhere(self) -> None:
+        """Let the documents that a decision is made by be asked for again in time, those read before too."""
+        if self._rulebook is not None:
+            self._rulebook.used = self._used
+
+    def _used(self, presentity: Aor, usages: tuple[str, ...], rules: Rules) -> None:
+        # What cannot be read now is known all the same.
+        with suppress(StoreError):
+            for auid in (*usages, "resource-lists") if rules.lists else usages:
+                self._documents.of(presentity, auid)
 
     def published(self, package: str, presentity: Aor) -> None:
         """Hear that a presentity's publications are others."""

@@ -121,9 +121,12 @@ class Fetcher:
 
     # ---- for callers ----
 
-    def want(self, owner: Aor, auid: str) -> None:
-        """Hear that a document is needed and not there; it is asked for unless that was done a short time ago."""
-        if auid in self._course.applications:
+    def want(self, owner: Aor, auid: str, held: bool) -> None:
+        """Hear that a document is needed; it is asked for unless that was done a short time ago.
+
+        One that is `held` too: who fetches or is blocked has no subscription, so the round leaves it out.
+        """
+        if auid in self._course.applications and (self._course.periodical or not held):
             known = self._known.get(job := Job(owner, auid))
             if known is None or self._now() >= known.ask_at:
                 self._enqueue(job)

@@ -100,6 +100,8 @@ class Rulebook:
         """Large documents that were compiled elsewhere, until they are asked for."""
         self._spheres: dict[Aor, str | None] = {}
         """Of those presentities whose publications are followed."""
+        self.used: Callable[[Aor, tuple[str, ...], Rules], None] | None = None
+        """Told of rules that were read before and are needed again."""
 
     # ---- deciding ----
 
@@ -146,6 +148,8 @@ class Rulebook:
                 if len(self._compiled) >= KEPT:
                     del self._compiled[next(iter(self._compiled))]
                 self._compiled[key] = rules
+        elif self.used is not None:
+            self.used(*key, rules)
         return rules
 
     def _compile(self, presentity: Aor, guard: Guard) -> Rules | None:

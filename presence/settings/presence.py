@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from presence.settings.setting import HOUR_S, INTERVAL_MAX_S, key
-from presence.settings.xcap_client import XCAP_SERVER
+from presence.settings.xcap_client import OBSOLETE_XCAP, XCAP_SERVER
 from presence.shape import CONTACT_USER, DOCUMENT_NAME, RULES_USAGE, USER, parse_user
 from presence.values import Aor
 
@@ -178,8 +178,4 @@ class PresenceXml:
         "What becomes of watchers whom no rule of the documents matches; RFC 5025 section 3.2.1 has block.",
     )
 
-    OBSOLETE: ClassVar[Mapping[str, str]] = {
-        "integrated_xcap_server": "the table xcap counts always, whoever writes it; see docs/documents.md",
-        "db_url": "the database is database.path",
-        "xcap_table": "the tables have fixed names",
-    }
+    OBSOLETE: ClassVar[Mapping[str, str]] = OBSOLETE_XCAP

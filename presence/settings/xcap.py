@@ -1,10 +1,11 @@
 """Settings of the XCAP server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from presence.settings.setting import key
-from presence.settings.xcap_client import APPLICATION
+from presence.settings.xcap_client import APPLICATION, OBSOLETE_XCAP
 from presence.shape import REALM_OR_NOTHING, USER, XCAP_ROOT_OR_NOTHING, XCAP_URI, parse_user
 from presence.values import Aor
 
@@ -58,6 +59,8 @@ class Xcap:
         "documents of no type, conflicts named by XPath): clients that call themselves python-xcaplib or "
         "xcapclient, or Python-urllib and leave node selectors unescaped or types unsaid; everybody; or nobody.",
     )
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = OBSOLETE_XCAP
 
     @property
     def administrator_names(self) -> frozenset[Aor]:

@@ -1,8 +1,10 @@
 """Settings of documents that are fetched from XCAP servers elsewhere, and of who may call procedures."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from presence.errors import BadRequest
@@ -10,6 +12,13 @@ from presence.settings.setting import HOUR_S, key
 from presence.shape import NETWORK, PATH_OR_NOTHING, Listener, Shape, parse_listener, write_address
 from presence.sip.headers import parse_uri
 from presence.sip.location import PORTS, next_hop
+
+OBSOLETE_XCAP: Final[Mapping[str, str]] = {
+    "integrated_xcap_server": "what others write into the table xcap is always seen; see presence_xml.xcap_server",
+    "db_url": "the database is database.path",
+    "xcap_table": "the tables have fixed names",
+}
+"""Parameters that several modules of OpenSIPS have."""
 
 XCAP_ROOT = "/xcap-root"
 """The path of a server that is named without one, as OpenSIPS names them."""
@@ -122,6 +131,8 @@ class XcapClient:
         if not hop.is_address or hop.fallback not in ("UDP", "TCP"):
             return None
         return Listener(hop.fallback.lower(), hop.host, hop.port or PORTS[hop.fallback])
+
+    OBSOLETE: ClassVar[Mapping[str, str]] = {name: OBSOLETE_XCAP[name] for name in ("db_url", "xcap_table")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,8 +67,8 @@ class Documents:
         """Told what `look_again` was asked for."""
         self.faulted: Callable[[Exception], None] = _raise
         """Told what a listener raised."""
-        self.missed: Callable[[Aor, str], None] | None = None
-        """Told that somebody asked for documents of a user and application usage, and that there are none."""
+        self.missed: Callable[[Aor, str, bool], None] | None = None
+        """Told who asked for what, and whether it was fetched, where there are none of our own."""
         self._seen = self._trimmed = self._read_position()
         self._told: dict[Place, int] = {}
         """Up to which entry of the log changes of a place are told already, where that is beyond `_seen`."""
@@ -114,8 +114,8 @@ class Documents:
         if shelf is None:
             shelf = self._read(place)
             self._shelves.put(place, shelf)
-        if self.missed is not None and place.owner is not None and not shelf.documents:
-            self.missed(place.owner, place.auid)
+        if self.missed is not None and place.owner is not None and shelf.elsewhere:
+            self.missed(place.owner, place.auid, bool(shelf.documents))
         return shelf
 
     def _read(self, place: Place) -> Shelf:

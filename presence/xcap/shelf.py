@@ -51,6 +51,11 @@ class Shelf(NamedTuple):
     documents: dict[str, Stored]
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether another server is asked for them: there are none, or they came from there."""
+        return not self.documents or any(stored.source == 1 for stored in self.documents.values())
+
+    @property
     def size(self) -> int:
         """Bytes of memory, roughly."""
         bodies = sum(len(stored.body) + _OVERHEAD_BYTES for stored in self.documents.values())

@@ -193,6 +193,48 @@ def test_documents_of_the_watched_are_asked_for_again_each_period(tmp_path: Path
     play(tmp_path, act)
 
 
+def test_what_nobody_watches_is_asked_for_again_when_it_is_needed(tmp_path: Path) -> None:
+    """Who fetches, or is blocked, has no subscription: rules must not stay as they were for ever."""
+
+    async def act(desk: Desk, server: Xcapd) -> None:
+        desk.watched.clear()
+        server.put("alice@example.com", ALLOW)
+        desk.body()
+        await desk.settle()
+        assert desk.body() == ALLOW.encode()
+        server.put("alice@example.com", BLOCK)
+        await desk.pass_time(PERIOD_S / 2)
+        assert desk.body() == ALLOW.encode()
+        await desk.settle()
+        assert len(server.asked) == 1  # it is believed for the period
+        await desk.pass_time(PERIOD_S)
+        assert len(server.asked) == 1  # nobody needs it
+        assert desk.body() == ALLOW.encode()  # nobody waits
+        await desk.settle()
+        assert desk.body() == BLOCK.encode()
+        server.documents.clear()
+        await desk.pass_time(PERIOD_S)
+        desk.body()
+        await desk.settle()
+        assert desk.body() is None
+
+    play(tmp_path, act)
+
+
+def test_what_is_there_is_not_asked_for_again_without_periodical_query(tmp_path: Path) -> None:
+    async def act(desk: Desk, server: Xcapd) -> None:
+        server.put("alice@example.com", ALLOW)
+        desk.body()
+        await desk.settle()
+        desk.fetcher._course = desk.fetcher._course._replace(periodical=False)
+        await desk.pass_time(2 * PERIOD_S)
+        desk.body()
+        await desk.settle()
+        assert len(server.asked) == 1
+
+    play(tmp_path, act)
+
+
 def test_an_operator_has_a_document_fetched_at_once(tmp_path: Path) -> None:
     async def act(desk: Desk, server: Xcapd) -> None:
         server.put("alice@example.com", ALLOW)

@@ -125,6 +125,24 @@ def test_cleanup_gives_up_who_has_waited_for_too_long(tmp_path: Path) -> None:
 # General mode
 
 
+def test_rules_of_who_is_not_watched_are_fetched_again_when_they_are_needed(tmp_path: Path) -> None:
+    """Who is blocked has no subscription, so no round asks for the rules that block."""
+    homes = [tmp_path / name for name in ("xcap", "presence")]
+    for home in homes:
+        home.mkdir()
+    with ServerProcess(homes[0], "--set=xcap.authentication=none") as xcap:
+        root = f"http://127.0.0.1:{xcap.http_port}/xcap-root"
+        settings = ("server.policy=rules", f"presence_xml.xcap_server={root}", "xcap_client.query_period=1")
+        with ServerProcess(homes[1], *(f"--set={setting}" for setting in settings)) as presence:
+            assert put(xcap, ruleset("block")) == 201
+            with UdpAgent(presence.port) as udp, call(presence) as proxy:
+                assert proxy.refreshXcapDoc(PATH, xcap.http_port) == "OK"
+                until("it is fetched", lambda: held(presence) == ruleset("block"))
+                until("blocked", lambda: Watcher(udp).subscribe(expires=0).status == 403)
+                assert put(xcap, ruleset("allow")) == 200
+                until("let in", lambda: Watcher(udp).subscribe(expires=0).status == 200)
+
+
 def test_documents_of_our_own_server_killed_and_restarted_in_the_middle(tmp_path: Path) -> None:
     """Acceptance: rules stay in force while their server is dead, SIP goes on, and what is new comes by itself."""
     homes = [tmp_path / name for name in ("xcap", "presence")]

@@ -341,6 +341,17 @@ def test_toml_takes_what_is_written_of_a_text_with_del():
     assert tomllib.loads(write_toml(taken))["xcap_client"]["user"] == "a\x7fb"
 
 
+@pytest.mark.parametrize("section", ["presence_xml", "xcap", "xcap_client"])
+def test_where_opensips_keeps_its_documents_is_accepted(section, toml):
+    """The module has them since OpenSIPS 1.6 or later, and the tutorial's configurations name them."""
+    keys = 'db_url = "mysql://x"\nxcap_table = "xcap"\n'
+    if section != "xcap_client":
+        keys += "integrated_xcap_server = 1\n"
+    config = load([toml(f"[{section}]\n{keys}")])
+    assert all(f"{section}." in warning for warning in config.warnings)
+    assert len(config.warnings) == keys.count("\n")
+
+
 @given(st.sampled_from(SETTINGS), st.text(max_size=40))
 @example(next(setting for setting in SETTINGS if setting.name == "xcap_client.user"), "\x7f")
 def test_any_text_is_taken_or_refused_on_one_line(setting, text):

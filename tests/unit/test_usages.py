@@ -494,6 +494,18 @@ def test_rfc5025_9_5_there_are_no_such_constraints_on_pres_rules():
     assert conflict("pres-rules", rules(IDENTITY + OTHERS[0])) is None
 
 
+@pytest.mark.parametrize(
+    "auid", ["pres-rules", "org.openmobilealliance.pres-rules", "dialog-rules", "org.openxcap.dialog-rules"]
+)
+def test_rules_that_cannot_be_compiled_are_not_taken(auid):
+    """They would be stored, and let in nobody."""
+    domains = "".join(f'<one id="sip:a@b{number}.\u00e9x"/>' for number in range(300))
+    found = conflict(auid, rules(f"<identity>{domains}</identity>"))
+    assert found is not None
+    assert found.element == "constraint-failure"
+    assert found.phrase == "More than 256 Internationalised Domain Names"
+
+
 def test_oma_sphere_and_validity_may_stand_beside():
     assert conflict("org.openmobilealliance.pres-rules", rules(f'{IDENTITY}<sphere value="work"/>')) is None
 

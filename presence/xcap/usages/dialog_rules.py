@@ -1,10 +1,9 @@
 """dialog-rules: who may see a user's dialogs, in the form of RFC 4745; no RFC defines it, OpenXCAP has it."""
 
-from presence.xcap.schema import SchemaUsage
-from presence.xcap.usages.pres_rules import COMMON_POLICY, OMA_COMMON_POLICY
+from presence.xcap.usages.pres_rules import COMMON_POLICY, OMA_COMMON_POLICY, RulesUsage
 
 
-class DialogRules(SchemaUsage):
+class DialogRules(RulesUsage):
     """Under the name an RFC would give it."""
 
     auid = "dialog-rules"

@@ -24,6 +24,7 @@ class OmaPresRules(PresRules):
 
     def check(self, tree: etree._Element, body: bytes, key: Key, world: World) -> None:
         """Raise `ConstraintFailure` for rules that OMA does not allow or that could never match anybody."""
+        super().check(tree, body, key, world)
         check_conditions(tree)
         check_external_lists(tree, key, world)
 
