@@ -109,7 +109,7 @@ def measure(benchmark: BenchmarkFixture, note: Note, rows: Rows, change: str, si
         wall_s += time.perf_counter() - wall
         cpu_s += time.process_time() - cpu
         changes += len(writes)
-        changed.update(write.params[0] for write in writes)
+        changed.update(write[1][0] for write in writes)
 
     def prepare() -> tuple[tuple[list[Write]], dict[str, object]]:
         return ([make(store) for _ in range(size)],), {}
