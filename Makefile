@@ -76,7 +76,8 @@ test-peers: .make/peers ## Test against pjsua, baresip, linphonec, SIPp and SIP.
 	$(BIN)/python -m pytest -m peer -rs $(ARGS)
 
 # What touches the core; the rest starts processes, or would take too long (docs/testing.md).
-SANITIZED := tests/unit tests/conformance tests/store tests/property tests/simulated tests/abuse tests/fuzz
+SANITIZED := tests/unit tests/conformance tests/store tests/property tests/simulated tests/abuse tests/fuzz \
+    --ignore tests/unit/test_docs.py
 INSTRUMENTED := $(BIN)/python tests/instrumented/build.py
 
 .PHONY: test-asan
