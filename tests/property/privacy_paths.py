@@ -366,6 +366,15 @@ class History:
     def restart(self) -> None:
         self.net.restart()
         self._attach()
+        if self.disturbed is not PERFECT:
+            # A last NOTIFY that was under way is not sent again after a start, so its watcher knows nothing of the end.
+            for subscription in [subscription for subscription in self.running if not self._is_kept(subscription)]:
+                del self.running[subscription]
+
+    def _is_kept(self, subscription: Subscription) -> bool:
+        node, dialog = self.net.node, subscription.dialog
+        owner = node.book.find_dialog(dialog.call_id, dialog.remote_tag, dialog.local_tag)
+        return bool(owner and node.table.usage(owner, b"presence", subscription.event_id.encode()))
 
     def wait(self) -> None:
         self.net.advance(self.random.choice((0.3, 1.0, 3.0, 20.0, 70.0)), step_s=0.25)
