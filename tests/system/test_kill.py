@@ -16,7 +16,7 @@ from wire import Heard
 
 pytestmark = pytest.mark.system
 
-KILLS = int(os.environ.get("PRESENCE_KILLS", "100" if os.environ.get("CI") else "10"))
+KILLS = int(os.environ.get("PRESENCE_KILLS", "40" if os.environ.get("CI") else "10"))
 KILLS_PER_DATABASE = 10
 SEED = int(os.environ.get("PRESENCE_SEED", "20260101"))
 USERS = 30
