@@ -386,8 +386,9 @@ class Known:
     etags: list[str] = field(default_factory=lambda: ["none.1.1"])
 
 
-UNALIKE = ("id", "local_cseq", "received_order")
-"""Columns that count what one side may do once more than the other, or in another order for another resource."""
+UNALIKE = ("id", "local_cseq", "received_order", "waiting_id")
+"""Columns that count what one side may do once more than the other, or in another order for another resource; and the
+name of who waits, which comes of tags that each side chooses by itself."""
 
 
 class Side:
@@ -606,5 +607,5 @@ def test_ordinary_requests_come_to_the_same(package: str) -> None:
 
     play()
     # Else this would compare the general path with itself.
-    assert min(batched["PUBLISH"], batched["SUBSCRIBE"]) > EXAMPLES / 2, batched
+    assert min(batched["PUBLISH"], batched["SUBSCRIBE"]) > EXAMPLES / 4, batched
     assert by_rules["SUBSCRIBE"] > EXAMPLES / 20, by_rules
