@@ -10,11 +10,11 @@ and expat says whether that was a document.
 
 import re
 from collections.abc import Collection, Mapping
-from pyexpat import ExpatError, ParserCreate, errors
+from pyexpat import ParserCreate
 from typing import Final
 
 from presence._fastcore import CutDocument, Vocabulary, outline
-from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, malformed, prepare_xml
+from presence.document.xml import MAX_BODY_BYTES, MAX_DEPTH, escape, prepare_xml, run_expat
 from presence.errors import BadRequest
 
 MAX_FRAGMENTS: Final = 512
@@ -97,11 +97,7 @@ class Reader:
 
         expat.StartNamespaceDeclHandler = declare
         try:
-            expat.Parse(text, True)
-        except ExpatError as error:
-            raise malformed(error.lineno, errors.messages[error.code]) from None
-        except UnicodeError:
-            raise BadRequest("XML Body Is Not Valid UTF-8") from None
+            run_expat(expat, text)
         finally:
             # The handler holds the parser, which holds the handler: untie the knot.
             expat.StartNamespaceDeclHandler = None

@@ -5,10 +5,10 @@ it has met; canonical XML with comments (RFC 5261 section 3) says when two are t
 """
 
 from collections.abc import Iterator, Mapping
-from pyexpat import ExpatError, ParserCreate, errors
+from pyexpat import ParserCreate
 from typing import Final, NamedTuple
 
-from presence.document.xml import MAX_DEPTH, escape, malformed, prepare_xml
+from presence.document.xml import MAX_DEPTH, escape, prepare_xml, run_expat
 from presence.errors import BadRequest
 
 XML: Final = "http://www.w3.org/XML/1998/namespace"
@@ -69,12 +69,7 @@ def parse_tree(body: bytes) -> Tree:
     expat.CharacterDataHandler = builder.text
     expat.CommentHandler = lambda text: builder.add(Comment(text))
     expat.ProcessingInstructionHandler = lambda target, data: builder.add(Instruction(target, data))
-    try:
-        expat.Parse(prepare_xml(body), True)
-    except ExpatError as error:
-        raise malformed(error.lineno, errors.messages[error.code]) from None
-    except UnicodeError:
-        raise BadRequest("XML Body Is Not Valid UTF-8") from None
+    run_expat(expat, prepare_xml(body))
     place = next(at for at, node in enumerate(builder.top) if isinstance(node, Element))
     root = builder.top[place]
     assert isinstance(root, Element)

@@ -1,10 +1,10 @@
 """Reading a small XML document into a tree, bounded and without lxml, which keeps every name it meets."""
 
 import re
-from pyexpat import ExpatError, ParserCreate, XMLParserType, errors
+from pyexpat import ParserCreate, XMLParserType
 from typing import Final
 
-from presence.document.xml import MAX_DEPTH, malformed, prepare_xml
+from presence.document.xml import MAX_DEPTH, prepare_xml, run_expat
 from presence.errors import BadRequest
 
 MAX_NAME: Final = 1024
@@ -43,11 +43,7 @@ def read_tree(body: bytes, most_bytes: int, most_elements: int) -> Element:
     expat = ParserCreate("utf-8", _PART)
     builder.listen(expat)
     try:
-        expat.Parse(text, True)
-    except ExpatError as error:
-        raise malformed(error.lineno, errors.messages[error.code]) from None
-    except UnicodeError:
-        raise BadRequest("XML Body Is Not Valid UTF-8") from None
+        run_expat(expat, text)
     finally:
         # The handlers hold the parser's builder, and the parser the handlers: untie the knot.
         expat.StartElementHandler = expat.EndElementHandler = expat.CharacterDataHandler = None

@@ -4,10 +4,10 @@ Read with expat: who subscribes is a stranger, and lxml keeps every name it meet
 """
 
 from collections.abc import Iterable
-from pyexpat import ExpatError, ParserCreate, errors
+from pyexpat import ParserCreate
 from typing import Final
 
-from presence.document.xml import MAX_DEPTH, escape, malformed, prepare_xml
+from presence.document.xml import MAX_DEPTH, escape, prepare_xml, run_expat
 from presence.errors import BadRequest
 
 CONTENT_TYPE: Final = "application/resource-lists+xml"
@@ -24,12 +24,7 @@ def read_uri_list(body: bytes) -> list[str]:
     expat = ParserCreate("utf-8", " ")
     expat.StartElementHandler = reader.start
     expat.EndElementHandler = reader.end
-    try:
-        expat.Parse(prepare_xml(body), True)
-    except ExpatError as error:
-        raise malformed(error.lineno, errors.messages[error.code]) from None
-    except UnicodeError:
-        raise BadRequest("XML Body Is Not Valid UTF-8") from None
+    run_expat(expat, prepare_xml(body))
     if reader.root != _PATH[0]:
         raise BadRequest("Body Is No List of Resources")
     return list(reader.uris)

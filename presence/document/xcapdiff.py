@@ -1,13 +1,13 @@
 """XCAP diff documents (RFC 5874): written part by part, and read as other servers publish them."""
 
 from collections.abc import Mapping, Sequence
-from pyexpat import ExpatError, ParserCreate, errors
+from pyexpat import ParserCreate
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from presence.document.nodes import escape_text, write_declarations
 from presence.document.patch import PREFIX
-from presence.document.xml import MAX_DEPTH, escape, malformed, prepare_xml
+from presence.document.xml import MAX_DEPTH, escape, prepare_xml, run_expat
 from presence.errors import BadRequest
 
 CONTENT_TYPE: Final = "application/xcap-diff+xml"
@@ -138,12 +138,7 @@ def read_notice(body: bytes) -> Notice:
     expat = ParserCreate("utf-8", " ")
     expat.StartElementHandler = reader.start
     expat.EndElementHandler = reader.end
-    try:
-        expat.Parse(prepare_xml(body), True)
-    except ExpatError as error:
-        raise malformed(error.lineno, errors.messages[error.code]) from None
-    except UnicodeError:
-        raise BadRequest("XML Body Is Not Valid UTF-8") from None
+    run_expat(expat, prepare_xml(body))
     return Notice(reader.root, tuple(reader.sels), reader.etags)
 
 

@@ -4,6 +4,7 @@ No document type is ever accepted, so there are no entities to resolve, no defau
 """
 
 import re
+from pyexpat import ExpatError, XMLParserType, errors
 from typing import Final
 
 from lxml import etree
@@ -37,16 +38,22 @@ _ESCAPES = str.maketrans(
     }
 )
 
-_PARSER = etree.XMLParser(
-    encoding="utf-8",
-    resolve_entities=False,
-    load_dtd=False,
-    no_network=True,
-    huge_tree=False,
-    collect_ids=False,
-    remove_comments=True,
-    remove_pis=True,
-)
+
+def strict_parser() -> etree.XMLParser:
+    """Return an lxml parser that resolves nothing and fetches nothing; one for each thread that reads."""
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        collect_ids=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+_PARSER = strict_parser()
 _TOO_DEEP = etree.XPath(f"boolean({'/*' * (MAX_DEPTH + 1)})")
 
 
@@ -67,6 +74,16 @@ def prepare_xml(body: bytes, most: int = MAX_BODY_BYTES) -> bytes:
     if b"<!DOCTYPE" in text and _DOCTYPE.match(text):
         raise BadRequest("Document Type Declaration Not Allowed")
     return text
+
+
+def run_expat(expat: XMLParserType, text: bytes) -> None:
+    """Have a parser read a whole document; raises BadRequest that says what is wrong with it."""
+    try:
+        expat.Parse(text, True)
+    except ExpatError as error:
+        raise malformed(error.lineno, errors.messages[error.code]) from None
+    except UnicodeError:
+        raise BadRequest("XML Body Is Not Valid UTF-8") from None
 
 
 def parse_xml(body: bytes) -> etree._Element:

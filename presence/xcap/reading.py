@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
+from presence.document.xml import strict_parser
 from presence.xcap.editing import Edited, check_utf8
 from presence.xcap.errors import NotUtf8, NotWellFormed, TooLarge
 from presence.xcap.tree import Bounds, Malformed, read_tree
@@ -17,16 +18,7 @@ from presence.xcap.usage import Usage
 UTF8_NAMES = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 """Encodings whose documents are UTF-8 as they stand."""
 
-_PARSER = etree.XMLParser(
-    encoding="utf-8",
-    resolve_entities=False,
-    load_dtd=False,
-    no_network=True,
-    huge_tree=False,
-    collect_ids=False,
-    remove_comments=True,
-    remove_pis=True,
-)
+_PARSER = strict_parser()
 
 
 class Result(NamedTuple):
