@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 from lxml import etree
 from net import Agent, Network, Subscription
+from patching import apply_operations
 
 from presence._fastcore import Message
 from presence.document.nodes import Element, enter, local_of, namespace, parse_tree, write_tree
-from presence.document.patching import apply_operations
 from presence.document.xml import escape
 
 SCHEMAS = Path(__file__).parent / "schemas"

@@ -91,16 +91,6 @@ def read_target(path: str, query: str, domain: str = "") -> Target:
     return Target(key, selector, directory, query)
 
 
-def read_user(path: str, domain: str = "") -> Aor | None:
-    """Return whose home directory a path is below, None when that cannot be told: for the realm of a challenge."""
-    document, _ = _cut(path)
-    try:
-        _, owner, _ = _read_context([decode(segment) for segment in document], domain)
-    except (NoResource, BadSelector):
-        return None
-    return owner
-
-
 def read_xui(text: str, domain: str = "") -> Aor | None:
     """Return the address of record that a decoded XUI is, None when it is none (section 6.2)."""
     if "@" not in text and ":" not in text and domain:

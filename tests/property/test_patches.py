@@ -11,6 +11,7 @@ from diffs import NS, SCHEMA, canonical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from patching import apply_operations
 
 from presence.document.nodes import (
     Comment,
@@ -24,7 +25,6 @@ from presence.document.nodes import (
     write_tree,
 )
 from presence.document.patch import compute_patch
-from presence.document.patching import apply_operations
 
 EXAMPLES = int(os.environ.get("PRESENCE_EXAMPLES", "150"))
 

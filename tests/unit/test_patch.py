@@ -7,11 +7,11 @@ import pytest
 from diffs import same
 from examples import sections
 from lxml import etree
+from patch_errors import PatchError
+from patching import patch_document
 
 from presence.document.alignment import Budget, TooCostly, align
 from presence.document.patch import MAX_BYTES, compute_patch
-from presence.document.patch_errors import PatchError
-from presence.document.patching import patch_document
 
 NS = "urn:ietf:params:xml:ns:xcap-diff"
 EXAMPLES = sections("rfc5261_a.txt")

@@ -4,10 +4,10 @@ import pytest
 from diffs import NS, SCHEMA, same
 from examples import documents, sections
 from lxml import etree
+from patching import apply_operations
 
 from presence.document.nodes import Element, enter, parse_tree, write_tree
 from presence.document.patch import compute_patch
-from presence.document.patching import apply_operations
 from presence.document.uri_list import read_uri_list, write_uri_list
 from presence.document.xcapdiff import (
     AttributePart,

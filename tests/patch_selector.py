@@ -3,6 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
+from patch_errors import PatchError
+
 from presence.document.nodes import (
     Comment,
     Element,
@@ -14,7 +16,6 @@ from presence.document.nodes import (
     local_of,
     namespace,
 )
-from presence.document.patch_errors import PatchError
 
 MAX_LENGTH: Final = 4096
 

@@ -1,6 +1,9 @@
-"""Applying patch operations to a document (RFC 5261 section 4)."""
+"""Applying patch operations to a document (RFC 5261 section 4), as a subscriber does: the server only makes them."""
 
 from collections.abc import Callable, Sequence
+
+from patch_errors import PatchError
+from patch_selector import Located, Place, find_attribute, locate
 
 from presence.document.nodes import (
     Element,
@@ -16,8 +19,6 @@ from presence.document.nodes import (
     prefix_of,
     write_tree,
 )
-from presence.document.patch_errors import PatchError
-from presence.document.patch_selector import Located, Place, find_attribute, locate
 from presence.errors import BadRequest
 
 _SPACE = " \t\r\n"
