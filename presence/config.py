@@ -71,6 +71,16 @@ class Config:
     warnings: tuple[str, ...] = ()
     """What the operator should hear once: settings that are accepted and have no effect."""
 
+    @property
+    def xcap_roots(self) -> tuple[str, ...]:
+        """Our XCAP root URIs, without a slash at the end; the first is that of relative URIs."""
+        if self.xcap.uris:
+            return tuple(uri.rstrip("/") for uri in self.xcap.uris)
+        host, port = self.http.address or ("localhost", 80)
+        if ":" in host:
+            host = f"[{host}]"
+        return (f"http://{host}:{port}{self.xcap.root}",)
+
     def origin(self, section: str, key: str) -> str:
         """Return where the value came from: a file, an environment variable, an option, or `default`."""
         return self.origins.get(f"{section}.{key}", "default")

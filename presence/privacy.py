@@ -56,8 +56,7 @@ class Privacy:
         if config.server.policy == "open" or config.presence_xml.force_active:
             self.policy: Policy = OPEN
             return
-        roots = config.xcap.uris or ("http://localhost" + (config.xcap.root or "/xcap-root"),)
-        self._lists = Lists(documents, roots, allow_others=config.xcap.allow_external_references)
+        self._lists = Lists(documents, config.xcap_roots, allow_others=config.xcap.allow_external_references)
         self.policy = self._rulebook = Rulebook(
             self._guards(config),
             documents,

@@ -76,6 +76,7 @@ class Diff(Subscription):
         self.etags: dict[str, str] = {}
         self.held: dict[str, bytes] = {}
         self.components: dict[str, str] = {}
+        self.refused = 0
         """Elements and attributes that exist, as told."""
         self.fetched = 0
         self.told: list[list[Element]] = []
@@ -119,6 +120,8 @@ class Diff(Subscription):
         super().take(notify)
         if self.agent.status == 200 and notify.body:
             self.apply(notify.body)
+        elif notify.body:
+            self.refused += 1
 
     def apply(self, body: bytes) -> None:
         """Take in what a NOTIFY tells."""
@@ -133,8 +136,9 @@ class Diff(Subscription):
             if kind == "document":
                 self._document(sel, part, scope)
             elif part.attributes.get("exists") in ("0", "false"):
-                # Only what existed may be said to be gone.
-                self.components.pop(sel)
+                # Only what was told may be said to be gone; the server cannot know what of a refused NOTIFY was taken.
+                assert sel in self.components or self.refused
+                self.components.pop(sel, None)
             else:
                 self.components[sel] = "".join(etree.fromstring(body).xpath(f'string(//*[@sel="{sel}"])'))
 

@@ -88,9 +88,13 @@ class Library:
     administrators: frozenset[Aor] = field(default_factory=frozenset)
     domain: str = ""
     """Domain of users whose XUI names none."""
+    switched_off: frozenset[str] = frozenset()
+    """AUIDs that are not served: what is stored of them is not told either."""
 
     def may_read(self, who: Aor, key: Key) -> bool:
         """Whether a user may read a document (RFC 4825 section 5.7)."""
+        if key.auid in self.switched_off:
+            return False
         if key.owner in (None, who) or who in self.administrators:
             return True
         usage = self.usages.get(key.auid)
@@ -234,7 +238,7 @@ class Selection:
     def sel(self, key: Key) -> str | None:
         """Return the selector a document is told under, once for each; None when it is not to be told."""
         named = self.documents.get(key)
-        if named is not None:
+        if named is not None or key.auid in self.library.switched_off:
             return named
         places = set(places_of(key))
         return next((collection.sel(key) for collection in self.collections if collection.place in places), None)
@@ -257,7 +261,8 @@ class Selection:
     def _listed(self, place: Place) -> list[Stored]:
         documents = self.library.documents
         found = documents.all_of(place.owner) if place.auid is None else documents.of(place.owner, place.auid)
-        return [stored for stored in found if stored.key.name.startswith(place.folder)]
+        off = self.library.switched_off
+        return [s for s in found if s.key.name.startswith(place.folder) and s.key.auid not in off]
 
 
 def places_of(key: Key) -> Iterator[Key | Place]:

@@ -142,6 +142,15 @@ def test_without_a_body_all_own_documents_are_told(net: Network, alice: Agent, b
     assert watch.names() == [(f"pidf-manipulation/{BOB}/index", None, "3")]
 
 
+def test_a_usage_that_is_switched_off_is_not_told() -> None:
+    net = Network(SETTING, "xcap.disabled_applications=test-app")
+    write(net, LISTS, "1", lists("a"))
+    write(net, TEST, "2", "<t/>")
+    alice = net.agent("alice")
+    assert ask(alice).names() == [(LISTS, None, "1")]
+    assert ask(alice, TEST).names() == []
+
+
 def test_rfc5875_4_4_the_request_uri_may_be_any(net: Network, alice: Agent) -> None:
     write(net, LISTS, "1", lists("a"))
     for uri in ("sip:tests@xcap.example.com", "sip:xcap.example.com", "sip:alice@example.com"):

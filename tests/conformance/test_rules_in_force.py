@@ -23,6 +23,7 @@ from ruling import (
 )
 
 from presence import privacy
+from presence.values import Aor
 
 NOTE = "on the phone"
 BOB = one("sip:bob@example.com")
@@ -580,3 +581,15 @@ def test_rfc3842_3_6_only_the_owner_and_whom_the_operator_allows_watch_an_accoun
         "VALUES ('sip:alice@example.com', 'carol', 'example.com', 'message-summary', 1, 0)"
     )
     assert net.agent("carol").subscribe(event="message-summary").state == "active"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_list_of_another_user_counts_by_our_root_where_that_is_allowed(allowed):
+    settings = ("server.policy=rules", "http.listen=127.0.0.1:8080", f"xcap.allow_external_references={allowed}")
+    net = Network(*settings)
+    write(net, lists(friends=("sip:bob@example.com",)), owner=Aor("carol", "example.com"), auid=LISTS)
+    document = "http://127.0.0.1:8080/xcap-root/resource-lists/users/sip:carol@example.com/index"
+    anchor = f"{document}/~~/resource-lists/list%5b@name=%22friends%22%5d"
+    on_it = f'<ocp:external-list><ocp:entry anc="{anchor}"/></ocp:external-list>'
+    write(net, ruleset(rule("allow", on_it)))
+    assert net.agent("bob").subscribe().response.status == (200 if allowed else 403)
