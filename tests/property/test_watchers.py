@@ -101,6 +101,8 @@ class Model:
             sub.state, sub.event = "active", "approved"
         elif answer == UNDECIDED and sub.state == "active":
             sub.state, sub.event, sub.pending_since = "pending", "subscribe", self.now
+            # Somebody has to decide about it, so it is in the table, if the operator deleted its row.
+            self.rows.setdefault(sub.watcher, (UNDECIDED, sub.asked_at))
 
     def decide(self, watcher: str, answer: int) -> None:
         self.rows[watcher] = (answer, self.rows[watcher][1])
